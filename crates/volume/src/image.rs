@@ -1,0 +1,61 @@
+//! A scalar image: `f32` samples on a [`Grid`].
+
+use crate::{Error, Grid, Result};
+
+/// Intensities on a grid, x fastest. Interpolated when resampled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Image {
+    grid: Grid,
+    data: Vec<f32>,
+}
+
+impl Image {
+    /// An image from its samples, x fastest.
+    ///
+    /// # Errors
+    /// [`Error::Geometry`] where the number of samples is not the grid's.
+    pub fn new(grid: Grid, data: Vec<f32>) -> Result<Self> {
+        Error::expect_len(&grid, data.len())?;
+        Ok(Self { grid, data })
+    }
+
+    /// Where the samples lie.
+    #[must_use]
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// The samples, x fastest.
+    #[must_use]
+    pub fn data(&self) -> &[f32] {
+        &self.data
+    }
+
+    /// The samples, x fastest.
+    pub fn data_mut(&mut self) -> &mut [f32] {
+        &mut self.data
+    }
+
+    /// Slice `z`: nx × ny samples, x fastest.
+    ///
+    /// # Panics
+    /// Where `z` lies outside the grid.
+    #[must_use]
+    pub fn slice_z(&self, z: usize) -> &[f32] {
+        let n = self.grid.shape()[0] * self.grid.shape()[1];
+        &self.data[z * n..(z + 1) * n]
+    }
+
+    /// The same grid with each sample replaced by `f` of it.
+    #[must_use]
+    pub fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
+        self.data.iter_mut().for_each(|v| *v = f(*v));
+        self
+    }
+
+    /// The grid and the samples.
+    #[must_use]
+    pub fn into_parts(self) -> (Grid, Vec<f32>) {
+        (self.grid, self.data)
+    }
+}

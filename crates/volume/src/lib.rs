@@ -1,0 +1,18 @@
+//! Medical images, label maps and where they lie in the patient.
+//!
+//! [`Image`] is `f32` on a [`Grid`], [`Labels`] is `u16` on a [`Grid`]; nothing in crossmod passes
+//! a bare array and a spacing side by side.
+
+mod error;
+mod grid;
+mod image;
+mod labels;
+pub mod rng;
+
+pub use error::Error;
+pub use grid::Grid;
+pub use image::Image;
+pub use labels::Labels;
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
