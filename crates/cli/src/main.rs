@@ -1,1 +1,26 @@
-fn main(){}
+//! The program `crossmod`: labels in one imaging modality become a segmenter for another.
+//!
+//! This room alone reads arguments, prints and exits. Results go to stdout (with `--json` one
+//! JSON object), progress and errors to stderr. Exit codes: 0 done, 1 findings or a failed or
+//! interrupted run, 2 wrong usage, 130 stopped at once by a second Ctrl-C.
+
+mod args;
+mod context;
+mod error;
+mod output;
+mod progress;
+mod verb;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match args::read() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    let outcome = cli.global.apply().and_then(|context| cli.verb.run(&context));
+    match outcome {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => error::report(&failure, cli.global.json),
+    }
+}

@@ -1,1 +1,22 @@
-//! placeholder
+//! Translators and segmenters: nets, losses, batches, training, inference.
+//!
+//! The only room that names Burn. Tensors are `[batch, channels, height, width]`, f32.
+
+mod error;
+
+pub mod batch;
+pub mod device;
+pub mod fit;
+pub mod loss;
+pub mod net;
+pub mod ops;
+pub mod plan;
+mod progress;
+pub mod recipe;
+pub mod window;
+
+pub use error::Error;
+pub use progress::{Progress, Silent};
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

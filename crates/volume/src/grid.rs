@@ -12,9 +12,25 @@ use crate::{Error, Result};
 
 /// Shape of a sampled volume and its place in the world.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Grid {
     shape: [usize; 3],
     world_from_voxel: DMat4,
+}
+
+/// A grid as it stands in a file.
+#[derive(Deserialize)]
+struct Unchecked {
+    shape: [usize; 3],
+    world_from_voxel: DMat4,
+}
+
+impl TryFrom<Unchecked> for Grid {
+    type Error = Error;
+
+    fn try_from(raw: Unchecked) -> Result<Self> {
+        Self::new(raw.shape, raw.world_from_voxel)
+    }
 }
 
 impl Grid {
@@ -145,6 +161,14 @@ mod tests {
         assert!(Grid::with_spacing([0, 1, 1], [1.0; 3]).is_err());
         assert!(Grid::with_spacing([1, 1, 1], [1.0, 0.0, 1.0]).is_err());
         assert!(Grid::with_spacing([usize::MAX, 2, 1], [1.0; 3]).is_err());
+    }
+
+    #[test]
+    fn a_grid_from_a_file_is_checked() {
+        let grid = Grid::with_spacing([4, 5, 6], [1.0, 2.0, 3.0]).expect("a grid");
+        let text = serde_json::to_string(&grid).expect("written");
+        assert_eq!(serde_json::from_str::<Grid>(&text).expect("read"), grid);
+        assert!(serde_json::from_str::<Grid>(&text.replace("[4,5,6]", "[4,0,6]")).is_err());
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //! [`Image`] is `f32` on a [`Grid`], [`Labels`] is `u16` on a [`Grid`]; nothing in crossmod passes
 //! a bare array and a spacing side by side.
 
+pub mod dataset;
 mod error;
 mod grid;
 mod image;
+pub mod intensity;
+pub mod io;
 mod labels;
 pub mod rng;
+pub mod space;
 
 pub use error::Error;
 pub use grid::Grid;

@@ -1,0 +1,106 @@
+//! Arguments: what every verb takes, and the verbs.
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, ValueEnum};
+
+use crate::context::Context;
+use crate::error::{self, Usage};
+use crate::output;
+use crate::verb::Verb;
+
+/// Turns labels in one imaging modality into a segmenter for another.
+#[derive(Debug, Parser)]
+#[command(name = "crossmod", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, 1 findings or a failed run, 2 wrong usage.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Where nets run; this build knows the CPU only
+    #[arg(long, global = true, value_enum, default_value_t = Device::Cpu, value_name = "DEVICE")]
+    device: Device,
+    /// Threads to use [default: one per core]
+    #[arg(long, global = true, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+    /// Print the result as one JSON object on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print more: single cases, affines, each file written
+    #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Print no progress and no notes
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Device {
+    Cpu,
+    #[value(hide = true)]
+    Gpu,
+    #[value(hide = true)]
+    Vulkan,
+    #[value(hide = true)]
+    Cuda,
+}
+
+impl Global {
+    /// Puts the options into effect.
+    pub(crate) fn apply(&self) -> anyhow::Result<Context> {
+        if self.device != Device::Cpu {
+            return Err(Usage::new(
+                "expected --device cpu, the only one this build can use; leave --device out",
+            ));
+        }
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+        }
+        Ok(Context { json: self.json, verbose: self.verbose, quiet: self.quiet })
+    }
+}
+
+/// The command line, or the code to exit with once its error or help is printed.
+pub(crate) fn read() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|problem| {
+        if !problem.use_stderr() {
+            // `--help` and `--version`: what was asked for, even into a closed pipe.
+            let _ = problem.print();
+            return ExitCode::SUCCESS;
+        }
+        let _ = problem.print();
+        if std::env::args_os().any(|a| a == "--json") {
+            let text = problem.render().to_string();
+            let message = text.lines().next().unwrap_or_default();
+            let message = message.strip_prefix("error: ").unwrap_or(message);
+            let _ = output::json(&serde_json::json!({ "error": message }));
+        }
+        ExitCode::from(error::WRONG_USAGE)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn quiet_and_verbose_exclude_each_other() {
+        assert!(Cli::try_parse_from(["crossmod", "-q", "-v", "info", "x"]).is_err());
+        assert!(Cli::try_parse_from(["crossmod", "info", "x", "-q"]).is_ok());
+    }
+}

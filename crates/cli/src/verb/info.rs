@@ -1,0 +1,237 @@
+//! `crossmod info`: what images, label maps and datasets hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crossmod_volume::dataset::{Dataset, stem_and_ending};
+use crossmod_volume::io::{self, Storage};
+use crossmod_volume::space::Orientation;
+use crossmod_volume::{Error, Image};
+use serde::Serialize;
+
+use crate::context::{Context, Outcome};
+
+/// Tells shape, spacing, orientation, type and range of volumes, the values of label maps, and
+/// the cases of datasets.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Volumes, folders of PNG slices, or datasets
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// An image of whole numbers with at most this many values is shown as a label map.
+const MOST_LABELS: usize = 64;
+
+#[derive(Serialize)]
+struct Report {
+    files: Vec<Entry>,
+}
+
+/// One argument, in JSON.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+enum Entry {
+    Volume(Volume),
+    Dataset(DatasetInfo),
+    Error { file: String, error: String },
+}
+
+#[derive(Serialize)]
+struct Volume {
+    file: String,
+    shape: [usize; 3],
+    spacing_mm: [f64; 3],
+    orientation: String,
+    /// Rows of the RAS affine, the last one left out.
+    affine: [[f64; 4]; 3],
+    #[serde(rename = "type")]
+    dtype: String,
+    slope: f64,
+    intercept: f64,
+    /// Of the finite samples.
+    range: Option<[f32; 2]>,
+    mean: Option<f64>,
+    not_finite: usize,
+    /// Voxels by value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<BTreeMap<u16, usize>>,
+}
+
+#[derive(Serialize)]
+struct DatasetInfo {
+    file: String,
+    name: String,
+    channels: Vec<String>,
+    labels: BTreeMap<u16, String>,
+    labels_declared: bool,
+    training: usize,
+    training_labelled: usize,
+    test: usize,
+    test_labelled: usize,
+    subjects: usize,
+    slices: bool,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let files: Vec<Entry> = args.files.iter().map(|path| entry(path)).collect();
+    let failed = files.iter().any(|e| matches!(e, Entry::Error { .. }));
+    let report = Report { files };
+    context.result(&report, || {
+        let texts: Vec<String> = report.files.iter().map(|e| e.text(context.verbose)).collect();
+        texts.join("\n")
+    })?;
+    Ok(if failed { Outcome::Findings } else { Outcome::Done })
+}
+
+/// What a path holds. An error is an entry too: the other files are still told about.
+fn entry(path: &Path) -> Entry {
+    let found = match path.is_dir().then(|| Dataset::open(path)) {
+        Some(Ok(dataset)) => Ok(Entry::Dataset(DatasetInfo::of(&dataset, path))),
+        Some(Err(error)) if !holds_slices(path) => Err(error),
+        _ => io::read_image_stored(path)
+            .map(|(image, storage)| Entry::Volume(Volume::of(&image, &storage, path))),
+    };
+    found.unwrap_or_else(|error: Error| Entry::Error {
+        file: path.display().to_string(),
+        error: error.to_string(),
+    })
+}
+
+fn holds_slices(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|entries| {
+        entries.flatten().any(|e| matches!(stem_and_ending(&e.path()), Some((_, ".png"))))
+    })
+}
+
+impl Volume {
+    fn of(image: &Image, storage: &Storage, path: &Path) -> Self {
+        let (grid, data) = (image.grid(), image.data());
+        let finite = || data.iter().copied().filter(|v| v.is_finite());
+        let count = finite().count();
+        let range = finite().fold(None, |range: Option<[f32; 2]>, v| {
+            Some(range.map_or([v, v], |[low, high]| [low.min(v), high.max(v)]))
+        });
+        let rows = grid.world_from_voxel().transpose().to_cols_array_2d();
+        Self {
+            file: path.display().to_string(),
+            shape: grid.shape(),
+            spacing_mm: grid.spacing_mm(),
+            orientation: Orientation::of(grid).to_string(),
+            affine: [rows[0], rows[1], rows[2]],
+            dtype: storage.dtype.to_string(),
+            slope: storage.slope,
+            intercept: storage.intercept,
+            range,
+            mean: (count > 0).then(|| finite().map(f64::from).sum::<f64>() / count as f64),
+            not_finite: data.len() - count,
+            labels: labels(data),
+        }
+    }
+
+    fn text(&self, affine: bool) -> String {
+        let ([x, y, z], [dx, dy, dz]) = (self.shape, self.spacing_mm);
+        let mut text = format!("{}\n  shape        {x} × {y} × {z}\n", self.file);
+        text.push_str(&format!("  spacing      {dx:.4} × {dy:.4} × {dz:.4} mm\n"));
+        text.push_str(&format!("  orientation  {}\n", self.orientation));
+        if affine {
+            for row in self.affine {
+                let row = row.map(|v| format!("{v:>11.4}")).join(" ");
+                text.push_str(&format!("  affine     {row}\n"));
+            }
+        }
+        let scaled = (self.slope, self.intercept) != (1.0, 0.0) && self.slope != 0.0;
+        let scale = if scaled {
+            format!(", stored × {} + {}", self.slope, self.intercept)
+        } else {
+            String::new()
+        };
+        text.push_str(&format!("  type         {}{scale}\n", self.dtype));
+        if let (Some([low, high]), Some(mean)) = (self.range, self.mean) {
+            text.push_str(&format!("  range        {low} to {high}, mean {mean:.4}\n"));
+        }
+        if self.not_finite > 0 {
+            text.push_str(&format!("  not finite   {} samples\n", self.not_finite));
+        }
+        for (value, voxels) in self.labels.iter().flatten() {
+            text.push_str(&format!("  value {value:<6} {voxels} voxels\n"));
+        }
+        text
+    }
+}
+
+/// Voxels by value where the samples can be labels.
+fn labels(data: &[f32]) -> Option<BTreeMap<u16, usize>> {
+    let mut counts = BTreeMap::new();
+    for &value in data {
+        let whole = value.fract() == 0.0 && (0.0..=f32::from(u16::MAX)).contains(&value);
+        *counts.entry(value as u16).or_insert(0) += 1;
+        if !whole || counts.len() > MOST_LABELS {
+            return None;
+        }
+    }
+    Some(counts)
+}
+
+impl DatasetInfo {
+    fn of(dataset: &Dataset, path: &Path) -> Self {
+        let cases = || dataset.training.iter().chain(&dataset.test);
+        Self {
+            file: path.display().to_string(),
+            name: dataset.name.clone(),
+            channels: dataset.channels.clone(),
+            labels: dataset.labels.clone(),
+            labels_declared: dataset.labels_declared,
+            training: dataset.training.len(),
+            training_labelled: dataset.labelled().len(),
+            test: dataset.test.len(),
+            test_labelled: dataset.test.iter().filter(|c| c.label.is_some()).count(),
+            subjects: cases().map(|c| &c.subject).collect::<BTreeSet<_>>().len(),
+            slices: dataset.is_slices(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let what = if self.slices { "slices" } else { "volumes" };
+        let labels: Vec<String> = self.labels.iter().map(|(v, n)| format!("{v} {n}")).collect();
+        let declared = if self.labels_declared { "" } else { " (no dataset.json names others)" };
+        format!(
+            "{}\n  dataset      {}\n  channels     {}\n  training     {} {what}, {} labelled\n  \
+             test         {} {what}, {} labelled\n  patients     {}\n  labels       {}{declared}\n",
+            self.file,
+            self.name,
+            self.channels.join(", "),
+            self.training,
+            self.training_labelled,
+            self.test,
+            self.test_labelled,
+            self.subjects,
+            labels.join(", "),
+        )
+    }
+}
+
+impl Entry {
+    fn text(&self, verbose: bool) -> String {
+        match self {
+            Self::Volume(volume) => volume.text(verbose),
+            Self::Dataset(dataset) => dataset.text(),
+            Self::Error { file, error } => format!("{file}\n  error        {error}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_few_whole_numbers() {
+        assert_eq!(labels(&[0.0, 2.0, 2.0]), Some(BTreeMap::from([(0, 1), (2, 2)])));
+        assert_eq!(labels(&[0.0, 0.5]), None);
+        assert_eq!(labels(&[-1.0]), None);
+        assert_eq!(labels(&[f32::NAN]), None);
+        let many: Vec<f32> = (0..100).map(|v| v as f32).collect();
+        assert_eq!(labels(&many), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! Two-dimensional convolution (cross-correlation, as nets use the word) and its gradients.
+//!
+//! The method is direct convolution, without im2col: the input is copied once with its padding
+//! (and, for stride 2, split by the parity of row and column, so that what a vector reads is
+//! contiguous), the weights once into the order they are read in; then a block of output channels
+//! times a few vectors of neighbouring outputs stays in registers while the loop runs over input
+//! channels and kernel taps. The shape of the loop follows the "direct convolution" literature
+//! (Georganas et al., SC'18, doi:10.1109/SC.2018.00069). The gradient of the input is the same
+//! loop over the output's gradient; the gradient of the weights keeps output channels times taps
+//! in registers and runs over positions.
+//!
+//! The inner loops know only a list of vectors and a list of tap offsets, not dimensions.
+
+mod correlate;
+mod forward;
+mod grad_input;
+mod grad_weight;
+mod pack;
+mod pad;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use crate::simd::{Kernel, Lanes, Level};
+use rayon::prelude::*;
+
+/// What lies outside the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// Zeros.
+    Zero,
+    /// The image mirrored at the centre of its border elements: `c b | a b c | b a`.
+    Reflect,
+    /// The border element repeated: `a a | a b c | c c`.
+    Replicate,
+}
+
+/// The geometry of a 2-D convolution.
+///
+/// A transposed convolution is [`Conv2d::grad_input`] of the convolution that goes the other way,
+/// `in_size` being the large side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Samples.
+    pub batch: usize,
+    /// Channels of the input.
+    pub in_channels: usize,
+    /// Channels of the output.
+    pub out_channels: usize,
+    /// Rows and columns of the input.
+    pub in_size: [usize; 2],
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Step between outputs, in input elements: 1 or 2.
+    pub stride: usize,
+    /// Elements added on each of the four sides.
+    pub padding: usize,
+    /// What the added elements are.
+    pub mode: Padding,
+}
+
+impl Conv2d {
+    /// Rows and columns of the output: `floor((in + 2 padding - kernel) / stride) + 1`.
+    ///
+    /// # Panics
+    ///
+    /// Where the stride is 0 or the kernel is larger than the padded input.
+    #[must_use]
+    pub fn out_size(&self) -> [usize; 2] {
+        [0, 1].map(|i| (self.in_size[i] + 2 * self.padding - self.kernel[i]) / self.stride + 1)
+    }
+
+    /// Elements of the input.
+    #[must_use]
+    pub fn in_len(&self) -> usize {
+        self.batch * self.in_channels * self.in_size[0] * self.in_size[1]
+    }
+
+    /// Elements of the output.
+    #[must_use]
+    pub fn out_len(&self) -> usize {
+        let [rows, cols] = self.out_size();
+        self.batch * self.out_channels * rows * cols
+    }
+
+    /// Elements of the weights.
+    #[must_use]
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * self.in_channels * self.taps()
+    }
+
+    /// The output `y` of input `x` under weights `w`.
+    ///
+    /// # Panics
+    ///
+    /// Where a length does not fit the geometry, or the geometry is void (see the check's words).
+    pub fn forward(&self, x: &[f32], w: &[f32], bias: Option<&[f32]>, y: &mut [f32]) {
+        self.check(x.len(), w.len(), y.len());
+        assert!(
+            bias.is_none_or(|b| b.len() == self.out_channels),
+            "one bias per output channel"
+        );
+        forward::forward(Level::best(), self, x, w, bias, y);
+    }
+
+    /// The gradient `dx` of the input from the gradient `dy` of the output: the exact adjoint of
+    /// [`Conv2d::forward`] without bias. Every element of `dx` is written.
+    ///
+    /// # Panics
+    ///
+    /// As [`Conv2d::forward`].
+    pub fn grad_input(&self, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+        self.check(dx.len(), w.len(), dy.len());
+        grad_input::grad_input(Level::best(), self, dy, w, dx);
+    }
+
+    /// The gradient `dw` of the weights from the input and the gradient `dy` of the output.
+    ///
+    /// # Panics
+    ///
+    /// As [`Conv2d::forward`].
+    pub fn grad_weight(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+        self.check(x.len(), dw.len(), dy.len());
+        grad_weight::grad_weight(Level::best(), self, x, dy, dw);
+    }
+
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    fn check(&self, x: usize, w: usize, y: usize) {
+        assert!(
+            self.stride == 1 || self.stride == 2,
+            "stride is 1 or 2, not {}",
+            self.stride
+        );
+        for i in [0, 1] {
+            assert!(
+                self.kernel[i] > 0 && self.in_size[i] > 0,
+                "no size is 0: {self:?}"
+            );
+            assert!(
+                self.in_size[i] + 2 * self.padding >= self.kernel[i],
+                "the kernel fits into the padded input: {self:?}"
+            );
+        }
+        assert_eq!(x, self.in_len(), "elements of the input of {self:?}");
+        assert_eq!(w, self.weight_len(), "elements of the weights of {self:?}");
+        assert_eq!(y, self.out_len(), "elements of the output of {self:?}");
+    }
+}
+
+/// The gradient `db` of a bias: the sum of `dy[batch][channel][spatial]` per channel.
+///
+/// # Panics
+///
+/// Where a length does not fit.
+pub fn grad_bias(dy: &[f32], batch: usize, channels: usize, spatial: usize, db: &mut [f32]) {
+    assert_eq!(dy.len(), batch * channels * spatial, "elements of dy");
+    assert_eq!(db.len(), channels, "one gradient per channel");
+    let level = Level::best();
+    db.par_iter_mut().enumerate().for_each(|(channel, db)| {
+        let sum: f64 = (0..batch)
+            .map(|b| level.run(Sum(&dy[(b * channels + channel) * spatial..][..spatial])))
+            .sum();
+        *db = sum as f32;
+    });
+}
+
+/// The sum of a slice: blocks in `f32` vectors, their sums in `f64`.
+pub(crate) struct Sum<'a>(pub(crate) &'a [f32]);
+
+impl Kernel for Sum<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) -> f64 {
+        let mut total = 0.0;
+        for block in self.0.chunks(4096) {
+            let (vectors, rest) = block.as_chunks::<32>();
+            let mut lanes = [0.0f32; 32];
+            for vector in vectors {
+                for (lane, value) in lanes.iter_mut().zip(vector) {
+                    *lane += value;
+                }
+            }
+            total += lanes.iter().chain(rest).map(|&v| f64::from(v)).sum::<f64>();
+        }
+        total
+    }
+}

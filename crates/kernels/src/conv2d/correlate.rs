@@ -1,0 +1,314 @@
+//! The inner loop of the forward pass and of the gradient of the input: every output is a sum over
+//! input channels and taps of a padded copy, always in that order.
+
+use super::pack::by_block;
+use super::sweep::Sweep;
+use crate::shared::Shared;
+use crate::simd::{Kernel, Lanes, Level};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Bytes of the padded copy that a task should find in its second-level cache: a quarter of a
+/// small one, which other work may share.
+const COPY: usize = 128 << 10;
+
+/// Bytes of weights of a block that should stay in the first-level cache: half of a small one.
+const WEIGHTS: usize = 16 << 10;
+
+/// A multiple of every number of vectors that the inner loop takes at once.
+const GRANULE: usize = 24;
+
+/// Everything a correlation needs.
+#[derive(Clone, Copy)]
+pub(super) struct Correlation<'a> {
+    /// The padded copy.
+    pub(super) source: &'a [f32],
+    pub(super) in_channels: usize,
+    pub(super) channel_stride: usize,
+    /// Where a tap lies from the start of a vector.
+    pub(super) taps: &'a [usize],
+    pub(super) sweep: &'a Sweep,
+    /// Weights from `pack`.
+    pub(super) weights: &'a [f32],
+    pub(super) blocks: &'a [Range<usize>],
+    pub(super) bias: Option<&'a [f32]>,
+    /// Elements between channels of the output.
+    pub(super) out_stride: usize,
+}
+
+impl Correlation<'_> {
+    /// Computes all outputs.
+    pub(super) fn run(&self, level: Level, out: &mut [f32]) {
+        let vectors = self.sweep.starts.len();
+        let last = self.sweep.starts.iter().max().copied().unwrap_or(0)
+            + self.taps.iter().max().copied().unwrap_or(0)
+            + (self.in_channels - 1) * self.channel_stride;
+        assert!(
+            last + level.lanes() <= self.source.len(),
+            "the padded copy holds every read"
+        );
+        let channels = self.blocks.last().map_or(0, |b| b.end);
+        assert_eq!(
+            self.weights.len(),
+            channels * self.in_channels * self.taps.len()
+        );
+
+        // Few vectors per task and few input channels at once, so that their part of the copy and
+        // of the weights stays in cache; and enough tasks for the threads.
+        let largest = self
+            .blocks
+            .iter()
+            .map(ExactSizeIterator::len)
+            .max()
+            .unwrap_or(1);
+        let held = (WEIGHTS / (4 * largest * self.taps.len())).max(8);
+        let parts = self.in_channels.div_ceil(held);
+        let per_vector = 4 * self.source.len() / (vectors * parts);
+        let span = (COPY / per_vector.max(1))
+            .next_multiple_of(GRANULE)
+            .min(vectors);
+        let ranges = vectors.div_ceil(span);
+        let wanted = 4 * rayon::current_num_threads();
+        let groups = wanted.div_ceil(ranges).min(self.blocks.len());
+        let span = if ranges * groups < wanted {
+            vectors
+                .div_ceil(wanted.div_ceil(groups))
+                .next_multiple_of(GRANULE)
+        } else {
+            span
+        };
+        let out = Shared::new(out);
+        let task = |i: usize| {
+            let (range, group) = (i / groups, i % groups);
+            let first = group * self.blocks.len() / groups;
+            let end = (group + 1) * self.blocks.len() / groups;
+            let vectors = range * span..((range + 1) * span).min(vectors);
+            level.run(Task {
+                of: *self,
+                blocks: first..end,
+                vectors,
+                parts,
+                out,
+            });
+        };
+        let tasks = vectors.div_ceil(span) * groups;
+        (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+    }
+}
+
+/// Some blocks of channels of some vectors.
+struct Task<'a> {
+    of: Correlation<'a>,
+    blocks: Range<usize>,
+    vectors: Range<usize>,
+    /// Parts in which the input channels are taken.
+    parts: usize,
+    out: Shared<'a>,
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let kernel = &self;
+        for part in 0..self.parts {
+            let channels = |i| i * self.of.in_channels / self.parts;
+            let channels = channels(part)..channels(part + 1);
+            for block in self.blocks.clone() {
+                let block = self.of.blocks[block].clone();
+                // SAFETY: only this task has these blocks of these vectors; `Correlation::run`
+                // checked the furthest read; V is what Level::run chose.
+                unsafe { by_block!(V, block.len(), kernel.block(block.start, &channels)) }
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// The block of output channels from `block`, `SPAN` vectors at a time, over some input
+    /// channels; what the output holds is added to if they are not the first.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V; all reads lie in the copy; no other task writes these outputs.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+    unsafe fn block<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+        &self,
+        block: usize,
+        channels: &Range<usize>,
+    ) {
+        let of = &self.of;
+        let taps = of.taps.len();
+        let weights = &of.weights[(block * of.in_channels + BLOCK * channels.start) * taps..];
+        let source = &of.source[channels.start * of.channel_stride..];
+        let views = Views {
+            source,
+            channels: channels.len(),
+            stride: of.channel_stride,
+            taps: of.taps,
+        };
+        let mut first = self.vectors.start;
+        while first < self.vectors.end {
+            let count = SPAN.min(self.vectors.end - first);
+            // The last tile repeats its last vector and does not store the repetition.
+            let mut starts = [0; SPAN];
+            let mut together = true;
+            for i in 0..SPAN {
+                starts[i] = of.sweep.starts[first + i.min(count - 1)];
+                together &= starts[i] == starts[0] + i * V::LANES;
+            }
+            // SAFETY: the caller's promise.
+            unsafe {
+                let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
+                for c in 0..BLOCK {
+                    let shift = (block + c) * of.out_stride;
+                    if channels.start > 0 {
+                        for i in 0..count {
+                            sums[c][i] = self.load(first + i, shift);
+                        }
+                    } else if let Some(bias) = of.bias {
+                        sums[c] = [V::splat(bias[block + c]); SPAN];
+                    }
+                }
+                let sums = if together {
+                    tile::<V, BLOCK, SPAN, true>(&views, starts, weights.as_ptr(), sums)
+                } else {
+                    tile::<V, BLOCK, SPAN, false>(&views, starts, weights.as_ptr(), sums)
+                };
+                for c in 0..BLOCK {
+                    let shift = (block + c) * of.out_stride;
+                    for i in 0..count {
+                        self.store(sums[c][i], first + i, shift);
+                    }
+                }
+            }
+            first += SPAN;
+        }
+    }
+
+    /// The outputs under a vector.
+    ///
+    /// # Safety
+    ///
+    /// As [`Task::block`].
+    #[inline(always)]
+    unsafe fn load<V: Lanes>(&self, vector: usize, shift: usize) -> V {
+        let pieces = self.of.sweep.pieces(vector);
+        // SAFETY: the caller's promise; `at` checks the bounds.
+        unsafe {
+            if let [piece] = pieces
+                && piece.len as usize == V::LANES
+            {
+                return V::load(self.out.at(shift + piece.place, V::LANES));
+            }
+            let mut lanes = [0.0; 16];
+            for piece in pieces {
+                let len = piece.len as usize;
+                let from = self.out.at(shift + piece.place, len);
+                for (i, lane) in lanes[piece.lane as usize..][..len].iter_mut().enumerate() {
+                    *lane = from.add(i).read();
+                }
+            }
+            V::load(lanes.as_ptr())
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Task::block`].
+    #[inline(always)]
+    unsafe fn store<V: Lanes>(&self, sum: V, vector: usize, shift: usize) {
+        let pieces = self.of.sweep.pieces(vector);
+        // SAFETY: the caller's promise; `at` checks the bounds.
+        unsafe {
+            if let [piece] = pieces
+                && piece.len as usize == V::LANES
+            {
+                sum.store(self.out.at(shift + piece.place, V::LANES));
+                return;
+            }
+            let mut lanes = [0.0; 16];
+            sum.store(lanes.as_mut_ptr());
+            for piece in pieces {
+                let len = piece.len as usize;
+                let to = self.out.at(shift + piece.place, len);
+                for (i, &lane) in lanes[piece.lane as usize..][..len].iter().enumerate() {
+                    to.add(i).write(lane);
+                }
+            }
+        }
+    }
+}
+
+/// What a tile reads of the copy.
+struct Views<'a> {
+    /// From the first of its channels on.
+    source: &'a [f32],
+    channels: usize,
+    /// Elements between channels.
+    stride: usize,
+    taps: &'a [usize],
+}
+
+/// Adds to `BLOCK` channels of `SPAN` vectors, all sums in registers. With `TOGETHER` the vectors
+/// follow each other in the copy and one address serves all.
+///
+/// # Safety
+///
+/// The CPU has V; all reads lie in the copy and in the weights.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+unsafe fn tile<V: Lanes, const BLOCK: usize, const SPAN: usize, const TOGETHER: bool>(
+    views: &Views<'_>,
+    starts: [usize; SPAN],
+    mut weights: *const f32,
+    mut sums: [[V; SPAN]; BLOCK],
+) -> [[V; SPAN]; BLOCK] {
+    // Plain loops, no closures: a closure is a function of its own, without the instructions of V.
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut from = [views.source.as_ptr(); SPAN];
+        for i in 0..SPAN {
+            let start = if TOGETHER {
+                starts[0] + i * V::LANES
+            } else {
+                starts[i]
+            };
+            from[i] = from[i].add(start);
+        }
+        for channel in 0..views.channels {
+            let shift = channel * views.stride;
+            for &tap in views.taps {
+                let at = shift + tap;
+                // The fewer operands are held, the others pass through one register.
+                if SPAN <= BLOCK {
+                    let mut values = [V::splat(0.0); SPAN];
+                    for i in 0..SPAN {
+                        values[i] = V::load(from[i].add(at));
+                    }
+                    for c in 0..BLOCK {
+                        let weight = V::splat(*weights.add(c));
+                        for i in 0..SPAN {
+                            sums[c][i] = values[i].mul_add(weight, sums[c][i]);
+                        }
+                    }
+                } else {
+                    let mut held = [V::splat(0.0); BLOCK];
+                    for c in 0..BLOCK {
+                        held[c] = V::splat(*weights.add(c));
+                    }
+                    for i in 0..SPAN {
+                        let value = V::load(from[i].add(at));
+                        for c in 0..BLOCK {
+                            sums[c][i] = value.mul_add(held[c], sums[c][i]);
+                        }
+                    }
+                }
+                weights = weights.add(BLOCK);
+            }
+        }
+        sums
+    }
+}

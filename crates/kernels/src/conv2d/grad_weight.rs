@@ -1,0 +1,204 @@
+//! The gradient of the weights: for every output channel, input channel and tap the dot product of
+//! `dy` with the input as that tap saw it.
+//!
+//! A block of output channels times a few (input channel, tap) pairs stays in registers while
+//! vectors of positions stream by. Positions are taken in chunks small enough that the block's part
+//! of `dy`, packed, stays in the first-level cache while all pairs pass over it. Chunks are added in
+//! order, each pair by one thread: the result does not depend on the number of threads.
+
+use super::Conv2d;
+use super::forward::Padded;
+use super::pack::{blocks, by_block};
+use crate::scratch::Scratch;
+use crate::shared::Shared;
+use crate::simd::{Kernel, Lanes, Level};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Elements of packed `dy` per chunk: half of a usual first-level cache.
+const CHUNK: usize = 4096;
+
+/// Pairs per task, a multiple of every number of pairs that the inner loop takes at once.
+const PAIRS: usize = 24;
+
+pub(super) fn grad_weight(level: Level, conv: &Conv2d, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    if dw.is_empty() {
+        return;
+    }
+    if conv.batch == 0 {
+        dw.fill(0.0);
+        return;
+    }
+    let padded = Padded::new(level, conv, x);
+    let last = padded.sweep.starts.iter().max().copied().unwrap_or(0)
+        + padded.taps.iter().max().copied().unwrap_or(0)
+        + (conv.in_channels - 1) * padded.layout.channel_stride();
+    assert!(
+        last + level.lanes() <= padded.copy.len(),
+        "the padded copy holds every read"
+    );
+
+    let blocks = blocks(level, conv.out_channels);
+    let pairs = conv.in_channels * conv.taps();
+    let wanted = 4 * rayon::current_num_threads();
+    let groups = wanted.div_ceil(blocks.len()).min(pairs.div_ceil(PAIRS));
+    let span = pairs.div_ceil(groups).next_multiple_of(PAIRS);
+    let groups = pairs.div_ceil(span);
+    let out = Shared::new(dw);
+    (0..blocks.len() * groups)
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(|i| {
+            let (block, group) = (i / groups, i % groups);
+            let pairs = group * span..((group + 1) * span).min(pairs);
+            level.run(Task {
+                conv,
+                padded: &padded,
+                dy,
+                block: blocks[block].clone(),
+                pairs,
+                out,
+            });
+        });
+}
+
+/// One block of output channels and some pairs of input channel and tap.
+struct Task<'a> {
+    conv: &'a Conv2d,
+    padded: &'a Padded,
+    dy: &'a [f32],
+    block: Range<usize>,
+    pairs: Range<usize>,
+    out: Shared<'a>,
+}
+
+impl Kernel for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let kernel = &self;
+        // SAFETY: only this task has these pairs of this block; the furthest read was checked; V is
+        // what Level::run chose.
+        unsafe { by_block!(V, self.block.len(), kernel.block()) }
+    }
+}
+
+impl Task<'_> {
+    /// # Safety
+    ///
+    /// The CPU has V; all reads lie in the copy; no other task writes these weights.
+    #[inline(always)]
+    unsafe fn block<V: Lanes, const BLOCK: usize, const SPAN: usize>(&self) {
+        let taps = self.conv.taps();
+        let all = self.conv.in_channels * taps;
+        let starts = &self.padded.sweep.starts;
+        let chunk = (CHUNK / (BLOCK * V::LANES)).min(256);
+        let mut packed = Scratch::take(chunk * BLOCK * V::LANES);
+        for (number, starts) in starts.chunks(chunk).enumerate() {
+            self.pack::<V, BLOCK>(number * chunk, starts.len(), &mut packed);
+            for first in self.pairs.clone().step_by(SPAN) {
+                let count = SPAN.min(self.pairs.end - first);
+                // The last tile repeats its last pair and does not add the repetition.
+                let mut offsets = [0; SPAN];
+                for (i, offset) in offsets.iter_mut().enumerate() {
+                    let pair = first + i.min(count - 1);
+                    *offset = pair / taps * self.padded.layout.channel_stride()
+                        + self.padded.taps[pair % taps];
+                }
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let sums = tile::<V, BLOCK, SPAN>(&self.padded.copy, offsets, starts, &packed);
+                    for (c, sums) in sums.iter().enumerate() {
+                        let to = self.out.at((self.block.start + c) * all + first, count);
+                        for (i, sum) in sums.iter().enumerate().take(count) {
+                            let before = if number == 0 { 0.0 } else { *to.add(i) };
+                            to.add(i).write(before + sum.sum());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The block's `dy` under `count` vectors from `first`, as `[vector][channel][lane]`; 0 in lanes
+    /// that belong to no output.
+    #[inline(always)]
+    fn pack<V: Lanes, const BLOCK: usize>(&self, first: usize, count: usize, to: &mut [f32]) {
+        let [rows, cols] = self.conv.out_size();
+        for (i, vector) in to
+            .chunks_exact_mut(BLOCK * V::LANES)
+            .take(count)
+            .enumerate()
+        {
+            let pieces = self.padded.sweep.pieces(first + i);
+            for (c, lanes) in vector.chunks_exact_mut(V::LANES).enumerate() {
+                let shift = (self.block.start + c) * rows * cols;
+                if let [piece] = pieces
+                    && piece.len as usize == V::LANES
+                {
+                    lanes.copy_from_slice(&self.dy[shift + piece.place..][..V::LANES]);
+                    continue;
+                }
+                lanes.fill(0.0);
+                for piece in pieces {
+                    let len = piece.len as usize;
+                    lanes[piece.lane as usize..][..len]
+                        .copy_from_slice(&self.dy[shift + piece.place..][..len]);
+                }
+            }
+        }
+    }
+}
+
+/// Lane-wise dot products of `BLOCK` channels of packed `dy` with `SPAN` views of the copy.
+///
+/// # Safety
+///
+/// The CPU has V; all reads lie in the copy; `packed` holds a vector per channel and start.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+unsafe fn tile<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+    copy: &[f32],
+    offsets: [usize; SPAN],
+    starts: &[usize],
+    packed: &[f32],
+) -> [[V; SPAN]; BLOCK] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
+        let mut from = [copy.as_ptr(); SPAN];
+        for i in 0..SPAN {
+            from[i] = from[i].add(offsets[i]);
+        }
+        let mut packed = packed.as_ptr();
+        for &start in starts {
+            // The fewer operands are held, the others pass through one register.
+            if SPAN <= BLOCK {
+                let mut values = [V::splat(0.0); SPAN];
+                for i in 0..SPAN {
+                    values[i] = V::load(from[i].add(start));
+                }
+                for c in 0..BLOCK {
+                    let gradient = V::load(packed.add(c * V::LANES));
+                    for i in 0..SPAN {
+                        sums[c][i] = values[i].mul_add(gradient, sums[c][i]);
+                    }
+                }
+            } else {
+                let mut gradients = [V::splat(0.0); BLOCK];
+                for c in 0..BLOCK {
+                    gradients[c] = V::load(packed.add(c * V::LANES));
+                }
+                for i in 0..SPAN {
+                    let value = V::load(from[i].add(start));
+                    for c in 0..BLOCK {
+                        sums[c][i] = value.mul_add(gradients[c], sums[c][i]);
+                    }
+                }
+            }
+            packed = packed.add(BLOCK * V::LANES);
+        }
+        sums
+    }
+}

@@ -1,0 +1,267 @@
+//! The convolution and its gradients against a direct sum in `f64`.
+
+use super::pad::place;
+use super::*;
+use proptest::prelude::*;
+
+/// Values in [-1, 1) from a seed.
+fn values(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect()
+}
+
+/// Calls `f(index of y, index of x, index of w)` for every product of the definition.
+fn products(conv: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
+    let [rows, cols] = conv.out_size();
+    let [height, width] = conv.in_size;
+    let p = conv.padding as isize;
+    for b in 0..conv.batch {
+        for co in 0..conv.out_channels {
+            for i in 0..rows {
+                for j in 0..cols {
+                    let y = ((b * conv.out_channels + co) * rows + i) * cols + j;
+                    for ci in 0..conv.in_channels {
+                        for (tap, (u, v)) in (0..conv.kernel[0])
+                            .flat_map(|u| (0..conv.kernel[1]).map(move |v| (u, v)))
+                            .enumerate()
+                        {
+                            let row = place((i * conv.stride + u) as isize - p, height, conv.mode);
+                            let col = place((j * conv.stride + v) as isize - p, width, conv.mode);
+                            if let (Some(row), Some(col)) = (row, col) {
+                                let x = ((b * conv.in_channels + ci) * height + row) * width + col;
+                                f(y, x, (co * conv.in_channels + ci) * conv.taps() + tap);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn close(found: &[f32], exact: &[f64], terms: usize, what: &str) -> Result<(), TestCaseError> {
+    let tolerance = 4e-7 * (terms as f64).max(4.0);
+    for (i, (f, e)) in found.iter().zip(exact).enumerate() {
+        prop_assert!(
+            (f64::from(*f) - e).abs() < tolerance,
+            "{what}[{i}] is {f}, should be {e}"
+        );
+    }
+    Ok(())
+}
+
+/// All three passes of every instruction set against the definition.
+fn check_all(conv: &Conv2d, seed: u64) -> Result<(), TestCaseError> {
+    let x = values(conv.in_len(), seed);
+    let w = values(conv.weight_len(), seed + 1);
+    let bias = values(conv.out_channels, seed + 2);
+    let dy = values(conv.out_len(), seed + 3);
+    let [rows, cols] = conv.out_size();
+    let mut y64: Vec<f64> = (0..dy.len())
+        .map(|i| f64::from(bias[i / (rows * cols) % conv.out_channels]))
+        .collect();
+    let mut dx64 = vec![0.0; x.len()];
+    let mut dw64 = vec![0.0; w.len()];
+    products(conv, |iy, ix, iw| {
+        y64[iy] += f64::from(x[ix]) * f64::from(w[iw]);
+        dx64[ix] += f64::from(dy[iy]) * f64::from(w[iw]);
+        dw64[iw] += f64::from(dy[iy]) * f64::from(x[ix]);
+    });
+    for level in Level::all() {
+        let what = |name: &str| format!("{name} of {conv:?} by {level:?}");
+        // NaN: every element must be written.
+        let mut y = vec![f32::NAN; dy.len()];
+        forward::forward(level, conv, &x, &w, Some(&bias), &mut y);
+        close(&y, &y64, conv.in_channels * conv.taps(), &what("y"))?;
+        let mut dx = vec![f32::NAN; x.len()];
+        grad_input::grad_input(level, conv, &dy, &w, &mut dx);
+        close(&dx, &dx64, conv.out_channels * conv.taps() * 4, &what("dx"))?;
+        let mut dw = vec![f32::NAN; w.len()];
+        grad_weight::grad_weight(level, conv, &x, &dy, &mut dw);
+        close(&dw, &dw64, conv.batch * rows * cols, &what("dw"))?;
+    }
+    Ok(())
+}
+
+fn geometry() -> impl Strategy<Value = Conv2d> {
+    let mode = prop_oneof![
+        Just(Padding::Zero),
+        Just(Padding::Reflect),
+        Just(Padding::Replicate)
+    ];
+    (
+        (1usize..4, 1usize..21, 1usize..21),
+        (1usize..8, 1usize..8, 1usize..3, 0usize..4),
+        (0usize..24, 0usize..40),
+        mode,
+    )
+        .prop_map(
+            |((batch, ci, co), (kh, kw, stride, padding), (h, w), mode)| Conv2d {
+                batch,
+                in_channels: ci,
+                out_channels: co,
+                in_size: [kh, kw]
+                    .map(|k| k.saturating_sub(2 * padding).max(1))
+                    .zip_add([h, w]),
+                kernel: [kh, kw],
+                stride,
+                padding,
+                mode,
+            },
+        )
+}
+
+trait ZipAdd {
+    fn zip_add(self, other: Self) -> Self;
+}
+
+impl ZipAdd for [usize; 2] {
+    fn zip_add(self, other: Self) -> Self {
+        [self[0] + other[0], self[1] + other[1]]
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn passes_agree_with_the_definition(conv in geometry(), seed in 0u64..1000) {
+        check_all(&conv, seed)?;
+    }
+}
+
+fn conv(channels: [usize; 2], size: usize, kernel: usize, stride: usize, padding: usize) -> Conv2d {
+    Conv2d {
+        batch: 1,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        in_size: [size; 2],
+        kernel: [kernel; 2],
+        stride,
+        padding,
+        mode: Padding::Zero,
+    }
+}
+
+/// The layers of the nets this crate is for, on small images.
+#[test]
+fn layers_of_nets_agree_with_the_definition() -> Result<(), TestCaseError> {
+    for (conv, mode) in [
+        (conv([1, 32], 33, 7, 1, 3), Padding::Reflect),
+        (conv([32, 7], 32, 7, 1, 3), Padding::Reflect),
+        (conv([32, 1], 16, 7, 1, 3), Padding::Zero),
+        (conv([24, 40], 32, 3, 1, 1), Padding::Replicate),
+        (conv([8, 16], 64, 3, 2, 1), Padding::Zero),
+        (conv([16, 8], 63, 4, 2, 1), Padding::Zero),
+        (conv([5, 9], 64, 2, 2, 0), Padding::Zero),
+        (conv([5, 9], 31, 2, 2, 0), Padding::Zero),
+        (conv([40, 3], 8, 1, 1, 0), Padding::Zero),
+        (conv([4, 3], 9, 1, 2, 1), Padding::Reflect),
+        (conv([64, 33], 8, 3, 1, 1), Padding::Zero),
+        (conv([2, 3], 5, 1, 1, 2), Padding::Zero),
+    ] {
+        check_all(&Conv2d { mode, ..conv }, 5)?;
+    }
+    Ok(())
+}
+
+/// <conv(x), dy> = <x, grad_input(dy)> = <w, grad_weight(x, dy)> through the public face.
+#[test]
+fn gradients_are_adjoints() {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter()
+            .zip(b)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
+    };
+    for mode in [Padding::Zero, Padding::Reflect, Padding::Replicate] {
+        for stride in [1, 2] {
+            let conv = Conv2d {
+                batch: 2,
+                mode,
+                ..conv([12, 20], 37, 4, stride, 2)
+            };
+            let (x, w) = (values(conv.in_len(), 1), values(conv.weight_len(), 2));
+            let dy = values(conv.out_len(), 3);
+            let (mut y, mut dx, mut dw) =
+                (vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]);
+            conv.forward(&x, &w, None, &mut y);
+            conv.grad_input(&dy, &w, &mut dx);
+            conv.grad_weight(&x, &dy, &mut dw);
+            let value = dot(&y, &dy);
+            let tolerance = 1e-6 * dot(&y, &y).sqrt() * dot(&dy, &dy).sqrt();
+            assert!(
+                (value - dot(&x, &dx)).abs() < tolerance,
+                "{mode:?} {stride}"
+            );
+            assert!(
+                (value - dot(&w, &dw)).abs() < tolerance,
+                "{mode:?} {stride}"
+            );
+        }
+    }
+}
+
+/// The same bits from 1, 2 and 3 threads.
+#[test]
+fn results_do_not_depend_on_threads() {
+    for conv in [
+        conv([16, 24], 40, 3, 1, 1),
+        conv([9, 64], 30, 4, 2, 1),
+        conv([1, 5], 64, 7, 1, 3),
+        Conv2d {
+            batch: 3,
+            mode: Padding::Reflect,
+            ..conv([32, 1], 48, 7, 1, 3)
+        },
+    ] {
+        let (x, w) = (values(conv.in_len(), 1), values(conv.weight_len(), 2));
+        let dy = values(conv.out_len(), 3);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("a small pool can be started");
+            pool.install(|| {
+                let mut y = vec![0.0; dy.len()];
+                let mut dx = vec![0.0; x.len()];
+                let mut dw = vec![0.0; w.len()];
+                let mut db = vec![0.0; conv.out_channels];
+                conv.forward(&x, &w, None, &mut y);
+                conv.grad_input(&dy, &w, &mut dx);
+                conv.grad_weight(&x, &dy, &mut dw);
+                let [rows, cols] = conv.out_size();
+                grad_bias(&dy, conv.batch, conv.out_channels, rows * cols, &mut db);
+                [y, dx, dw, db].map(|v| v.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+            })
+        };
+        let one = run(1);
+        assert_eq!(one, run(2), "{conv:?}");
+        assert_eq!(one, run(3), "{conv:?}");
+    }
+}
+
+#[test]
+fn the_gradient_of_a_bias_is_the_sum_per_channel() {
+    let (batch, channels, spatial) = (2, 3, 5001);
+    let dy = values(batch * channels * spatial, 9);
+    let mut db = [0.0; 3];
+    grad_bias(&dy, batch, channels, spatial, &mut db);
+    for (channel, db) in db.iter().enumerate() {
+        let exact: f64 = dy
+            .chunks(spatial)
+            .skip(channel)
+            .step_by(channels)
+            .flatten()
+            .map(|&v| f64::from(v))
+            .sum();
+        assert!((f64::from(*db) - exact).abs() < 1e-3);
+    }
+}

@@ -1,0 +1,79 @@
+//! Working memory that is kept between calls.
+//!
+//! A training step asks for the same few buffers over and over; fresh pages cost a fault each, so
+//! a buffer that is dropped goes to a pool and is handed out again.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+/// Buffers kept at most; the smallest go first.
+const KEPT: usize = 24;
+
+static POOL: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+/// A borrowed buffer of unspecified but initialised content.
+pub(crate) struct Scratch {
+    buffer: Vec<f32>,
+    len: usize,
+}
+
+impl Scratch {
+    /// A buffer of `len` elements: the smallest kept one that is large enough, else a new one.
+    pub(crate) fn take(len: usize) -> Self {
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        // The pool is sorted by length.
+        let at = pool.partition_point(|b| b.len() < len);
+        let buffer = if at < pool.len() {
+            Some(pool.remove(at))
+        } else {
+            None
+        };
+        drop(pool);
+        Self {
+            buffer: buffer.unwrap_or_else(|| vec![0.0; len]),
+            len,
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = pool.partition_point(|b| b.len() < buffer.len());
+        pool.insert(at, buffer);
+        if pool.len() > KEPT {
+            pool.remove(0);
+        }
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.buffer[..self.len]
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_as_long_as_asked_and_comes_back() {
+        let mut first = Scratch::take(777_777);
+        assert_eq!(first.len(), 777_777);
+        first[777_776] = 3.0;
+        let place = first.as_ptr();
+        drop(first);
+        let again = Scratch::take(777_700);
+        assert_eq!(again.len(), 777_700);
+        assert_eq!(again.as_ptr(), place, "the kept buffer is handed out again");
+    }
+}

@@ -1,0 +1,112 @@
+//! Which slice a step sees, and its random patch: keyed by the step, so nothing needs saving.
+
+use crossmod_volume::rng::{Rng, case_id};
+
+use super::{AugmentConfig, Slices};
+
+/// In which order slices come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Each once an epoch, shuffled anew each epoch.
+    Shuffled,
+    /// Drawn independently: CycleGAN's second domain, so that pairs never repeat.
+    Random,
+}
+
+/// Makes the batches of one domain.
+#[derive(Debug)]
+pub struct Sampler {
+    slices: Slices,
+    order: Order,
+    augment: AugmentConfig,
+    patch: usize,
+    seed: u64,
+    name: &'static str,
+    /// The epoch whose order is held, and the order.
+    epoch: Option<(u64, Vec<usize>)>,
+}
+
+/// Patches of one domain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// `[n, 1, patch, patch]`, in [-1, 1].
+    pub images: Vec<f32>,
+    /// `[n, patch, patch]` class indices, where the domain is labelled.
+    pub classes: Option<Vec<u8>>,
+    /// Number of patches.
+    pub len: usize,
+    /// Side of a patch, pixels.
+    pub patch: usize,
+}
+
+impl Sampler {
+    /// A sampler of `slices`; `name` keeps its random draws apart from other samplers'.
+    #[must_use]
+    pub fn new(
+        slices: Slices,
+        order: Order,
+        augment: AugmentConfig,
+        patch: usize,
+        seed: u64,
+        name: &'static str,
+    ) -> Self {
+        Self { slices, order, augment, patch, seed, name, epoch: None }
+    }
+
+    /// Slices to choose from.
+    #[must_use]
+    pub fn slices(&self) -> &Slices {
+        &self.slices
+    }
+
+    /// The `n` patches of `step`.
+    ///
+    /// # Panics
+    /// Where there are no slices; recipes refuse empty data before training.
+    pub fn batch(&mut self, step: u64, n: usize) -> Batch {
+        let (side, patch) = (self.slices.side(), self.patch);
+        let mut images = Vec::with_capacity(n * patch * patch);
+        let mut classes = Vec::new();
+        for i in 0..n as u64 {
+            let item = step * n as u64 + i;
+            let mut rng = Rng::new(self.seed, case_id(self.name) ^ item >> 32, item as u32);
+            let index = self.choose(item, &mut rng);
+            let draw = self.augment.draw(side, patch, &mut rng);
+            images.extend(draw.image(self.slices.image(index), side, patch));
+            if let Some(labels) = self.slices.classes(index) {
+                classes.extend(draw.classes(labels, side, patch));
+            }
+        }
+        let classes = (!classes.is_empty()).then_some(classes);
+        Batch { images, classes, len: n, patch }
+    }
+
+    fn choose(&mut self, item: u64, rng: &mut Rng) -> usize {
+        let n = self.slices.len();
+        if self.order == Order::Random {
+            return rng.below(n);
+        }
+        let (epoch, place) = (item / n as u64, (item % n as u64) as usize);
+        if self.epoch.as_ref().is_none_or(|(held, _)| *held != epoch) {
+            let key = case_id(self.name).rotate_left(32);
+            let order = Rng::new(self.seed, key, epoch as u32).permutation(n);
+            self.epoch = Some((epoch, order));
+        }
+        self.epoch.as_ref().map_or(place, |(_, order)| order[place])
+    }
+}
+
+impl Batch {
+    /// Classes as indicator planes `[n, classes, patch, patch]`.
+    #[must_use]
+    pub fn one_hot(&self, classes: usize) -> Option<Vec<f32>> {
+        let area = self.patch * self.patch;
+        let labels = self.classes.as_ref()?;
+        let mut planes = vec![0.0; self.len * classes * area];
+        for (i, &class) in labels.iter().enumerate() {
+            let (image, pixel) = (i / area, i % area);
+            planes[(image * classes + usize::from(class)) * area + pixel] = 1.0;
+        }
+        Some(planes)
+    }
+}

@@ -1,0 +1,146 @@
+//! Every slice of one modality in memory, ready to be cropped.
+
+use std::collections::BTreeMap;
+
+use crossmod_volume::dataset::Case;
+use crossmod_volume::io;
+use crossmod_volume::space::{reorient_labels, resample_labels_linear};
+use rayon::prelude::*;
+
+use super::prepare::{pad_to, prepare, working_grid};
+use crate::plan::{Modality, Plan};
+use crate::{Error, Result};
+
+/// Slices of side [`Plan::load`], with their classes where the cases are labelled.
+#[derive(Debug, Clone)]
+pub struct Slices {
+    side: usize,
+    images: Vec<Vec<f32>>,
+    classes: Option<Vec<Vec<u8>>>,
+}
+
+impl Slices {
+    /// Reads, prepares and cuts the cases; `labelled` asks for their classes too.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a label is missing, lies on another grid or holds a value that the
+    /// plan does not know; what reading gives.
+    pub fn load(cases: &[Case], modality: &Modality, plan: &Plan, labelled: bool) -> Result<Self> {
+        let cut: Vec<CaseSlices> = cases
+            .par_iter()
+            .map(|case| cut_case(case, modality, plan, labelled))
+            .collect::<Result<_>>()?;
+        let mut slices =
+            Self { side: plan.load, images: Vec::new(), classes: labelled.then(Vec::new) };
+        for (images, classes) in cut {
+            slices.images.extend(images);
+            if let (Some(all), Some(classes)) = (&mut slices.classes, classes) {
+                all.extend(classes);
+            }
+        }
+        Ok(slices)
+    }
+
+    /// Slices made elsewhere.
+    #[cfg(test)]
+    pub(crate) fn from_parts(
+        side: usize,
+        images: Vec<Vec<f32>>,
+        classes: Option<Vec<Vec<u8>>>,
+    ) -> Self {
+        Self { side, images, classes }
+    }
+
+    /// Side of every slice, pixels.
+    #[must_use]
+    pub fn side(&self) -> usize {
+        self.side
+    }
+
+    /// Number of slices.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
+    /// Slice `i`, rows of `side` pixels in [-1, 1].
+    #[must_use]
+    pub fn image(&self, i: usize) -> &[f32] {
+        &self.images[i]
+    }
+
+    /// Classes of slice `i`, indices into the plan's.
+    #[must_use]
+    pub fn classes(&self, i: usize) -> Option<&[u8]> {
+        self.classes.as_ref().map(|c| c[i].as_slice())
+    }
+}
+
+/// Image slices of a case, and its class slices where asked for.
+type CaseSlices = (Vec<Vec<f32>>, Option<Vec<Vec<u8>>>);
+
+fn cut_case(case: &Case, modality: &Modality, plan: &Plan, labelled: bool) -> Result<CaseSlices> {
+    let [path] = case.images.as_slice() else {
+        let found = case.images.len();
+        let first = case.images.first().cloned().unwrap_or_default();
+        return Err(Error::data(
+            format!("expected one channel in case {}, found {found}", case.id),
+            &first,
+        ));
+    };
+    let image = io::read_image(path)?;
+    let grid = image.grid().clone();
+    let prepared = prepare(image, modality, plan)?;
+    let shape = prepared.image.grid().shape();
+    let (from, to) = ([shape[0], shape[1]], [plan.load; 2]);
+    let images = (0..shape[2]).map(|z| pad_to(prepared.image.slice_z(z), from, to)).collect();
+    if !labelled {
+        return Ok((images, None));
+    }
+    let Some(label_path) = &case.label else {
+        return Err(Error::data(
+            format!("expected a label map for case {}, found none; run `crossmod check`", case.id),
+            path,
+        ));
+    };
+    let labels = io::read_labels(label_path)?;
+    if !labels.grid().matches(&grid, 0.5 * grid.spacing_mm().into_iter().fold(f64::MAX, f64::min)) {
+        return Err(Error::data(
+            format!(
+                "expected the grid of the image ({:?} voxels), found {:?} voxels or another place; \
+                 run `crossmod check` and resample the label map",
+                grid.shape(),
+                labels.grid().shape()
+            ),
+            label_path,
+        ));
+    }
+    let upright = reorient_labels(&labels, prepared.orientation);
+    let working = resample_labels_linear(&upright, &working_grid(upright.grid(), plan)?);
+    let index: BTreeMap<u16, u8> =
+        plan.classes.iter().zip(0u8..).map(|(class, i)| (class.value, i)).collect();
+    let classes = working
+        .data()
+        .iter()
+        .map(|value| index.get(value).copied().ok_or(*value))
+        .collect::<std::result::Result<Vec<u8>, u16>>()
+        .map_err(|value| {
+            let known: Vec<u16> = index.keys().copied().collect();
+            Error::data(
+                format!(
+                    "expected label values {known:?} as in dataset.json, found {value}; correct \
+                     the file or add the label"
+                ),
+                label_path,
+            )
+        })?;
+    let area = from[0] * from[1];
+    let cut = classes.chunks(area).map(|slice| pad_to(slice, from, to)).collect();
+    Ok((images, Some(cut)))
+}

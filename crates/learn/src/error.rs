@@ -1,0 +1,65 @@
+//! What can go wrong while training and inferring.
+
+use std::path::{Path, PathBuf};
+
+/// An error of this crate. Messages say what was expected, what was found and what to do; the
+/// path comes last.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A volume, file or dataset that cannot be used.
+    #[error(transparent)]
+    Volume(#[from] crossmod_volume::Error),
+    /// A recipe or an override that cannot be read.
+    #[error("{0}")]
+    Recipe(String),
+    /// Data that do not fit together or are too few to train on.
+    #[error("{message}: {}", path.display())]
+    Data {
+        /// Expected, found and what to do.
+        message: String,
+        /// The dataset.
+        path: PathBuf,
+    },
+    /// A run folder that is missing something or does not fit the request.
+    #[error("{message}: {}", path.display())]
+    Run {
+        /// Expected, found and what to do.
+        message: String,
+        /// The run or the file in it.
+        path: PathBuf,
+    },
+    /// A loss that is no longer a number.
+    #[error(
+        "the training diverged: {loss} is {value} at step {step}; lower `optimizer.learning_rate` \
+         or resume from the last checkpoint with another seed"
+    )]
+    Diverged {
+        /// Which loss.
+        loss: &'static str,
+        /// Its value.
+        value: f32,
+        /// The step.
+        step: u64,
+    },
+    /// The user asked to stop; what was reached is saved.
+    #[error("interrupted at step {step}; continue with --resume")]
+    Interrupted {
+        /// Steps done and saved.
+        step: u64,
+    },
+}
+
+impl Error {
+    pub(crate) fn data(message: impl Into<String>, path: &Path) -> Self {
+        Self::Data { message: message.into(), path: path.to_owned() }
+    }
+
+    pub(crate) fn run(message: impl Into<String>, path: &Path) -> Self {
+        Self::Run { message: message.into(), path: path.to_owned() }
+    }
+
+    pub(crate) fn io(action: &'static str, source: std::io::Error, path: &Path) -> Self {
+        crossmod_volume::Error::io(action, source, path).into()
+    }
+}

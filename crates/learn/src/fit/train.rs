@@ -1,0 +1,134 @@
+//! The loop every recipe is trained by: budget, schedule, log, checkpoints, interruption.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::log::Log;
+use super::{AdamConfig, Budget, Row, RunFolder, Schedule, State};
+use crate::net::weights::Named;
+use crate::{Error, Progress, Result};
+
+/// The losses of one step by name, each before its weight.
+pub type Losses = Vec<(&'static str, f32)>;
+
+/// Something a step can be taken with; its whole state can be saved and put back.
+pub trait Trainable {
+    /// Takes step `step` (from 0). Everything random in it is keyed by the step.
+    ///
+    /// # Errors
+    /// Where the step's data cannot be made.
+    fn step(&mut self, step: u64, learning_rate: f32) -> Result<Losses>;
+    /// The nets that inference uses, by name.
+    fn weights(&self) -> Vec<(String, Vec<Named>)>;
+    /// All that [`Trainable::restore`] needs, by name.
+    fn state(&self) -> Vec<(String, Vec<Named>)>;
+    /// Puts back what [`Trainable::state`] gave.
+    ///
+    /// # Errors
+    /// Where the state is of another recipe.
+    fn restore(&mut self, state: &State, run: &RunFolder) -> Result<()>;
+}
+
+/// How a training is run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// When it ends.
+    pub budget: Budget,
+    /// How the learning rate falls.
+    pub schedule: Schedule,
+    /// The optimiser, for its learning rate.
+    pub optimizer: AdamConfig,
+    /// Time between checkpoints.
+    pub checkpoint: Duration,
+}
+
+/// What a training came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Steps taken in all.
+    pub steps: u64,
+    /// Seconds spent training in all.
+    pub seconds: f64,
+    /// Each loss, averaged over the last tenth of the steps.
+    pub losses: std::collections::BTreeMap<String, f32>,
+}
+
+/// Trains until the budget is spent, from `resumed` where given.
+///
+/// # Errors
+/// [`Error::Interrupted`] when the caller cancels (the state is saved first), [`Error::Diverged`]
+/// when a loss is not finite (the last checkpoint stays), and whatever the files give.
+pub fn train(
+    model: &mut dyn Trainable,
+    run: &RunFolder,
+    plan: &Plan,
+    resumed: Option<&State>,
+    progress: &mut dyn Progress,
+) -> Result<Summary> {
+    let (mut step, before) = resumed.map_or((0, 0.0), |s| (s.step, s.seconds));
+    let log_path = run.file("log.jsonl");
+    let mut log = Log::open(&log_path, step)?;
+    let (start, mut saved, mut shown) = (Instant::now(), Instant::now(), None::<Instant>);
+    loop {
+        let seconds = before + start.elapsed().as_secs_f64();
+        let done = plan.budget.progress(step, seconds);
+        if done >= 1.0 {
+            break;
+        }
+        let epoch = plan.schedule.epoch_at(done);
+        let rate = plan.optimizer.learning_rate * plan.schedule.factor(epoch);
+        let losses = model.step(step, rate)?;
+        if let Some(&(loss, value)) = losses.iter().find(|(_, v)| !v.is_finite()) {
+            return Err(Error::Diverged { loss, value, step });
+        }
+        log.push(&Row::new(step, epoch, rate, seconds, &losses))?;
+        step += 1;
+        if shown.is_none_or(|at| at.elapsed() > Duration::from_millis(200)) {
+            progress.update(done, &describe(step, &losses));
+            shown = Some(Instant::now());
+        }
+        let stop = progress.cancelled();
+        if stop || saved.elapsed() >= plan.checkpoint {
+            log.flush()?;
+            save(model, run, step, before + start.elapsed().as_secs_f64(), plan.budget)?;
+            saved = Instant::now();
+        }
+        if stop {
+            return Err(Error::Interrupted { step });
+        }
+    }
+    log.flush()?;
+    let seconds = before + start.elapsed().as_secs_f64();
+    save(model, run, step, seconds, plan.budget)?;
+    progress.update(1.0, &format!("{step} steps"));
+    Ok(Summary { steps: step, seconds, losses: last_losses(&super::log::read(&log_path)?) })
+}
+
+fn save(
+    model: &dyn Trainable,
+    run: &RunFolder,
+    step: u64,
+    seconds: f64,
+    budget: Budget,
+) -> Result<()> {
+    let state = State { step, seconds, budget: Some(budget), arrays: model.state() };
+    run.write_state(&state)?;
+    run.write_weights(&model.weights())
+}
+
+fn describe(step: u64, losses: &Losses) -> String {
+    let figures: Vec<String> = losses.iter().map(|(name, v)| format!("{name} {v:.3}")).collect();
+    format!("step {step}  {}", figures.join("  "))
+}
+
+fn last_losses(rows: &[Row]) -> std::collections::BTreeMap<String, f32> {
+    let tail = &rows[rows.len() - rows.len().div_ceil(10)..];
+    let mut sums = std::collections::BTreeMap::new();
+    for row in tail {
+        for (name, value) in &row.losses {
+            *sums.entry(name.clone()).or_insert(0.0) += value / tail.len() as f32;
+        }
+    }
+    sums
+}

@@ -1,0 +1,107 @@
+//! Convolution layers: a weight, a bias, and how the kernel walks.
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor, TensorData};
+use crossmod_volume::rng::Rng;
+
+use crate::ops::{self, Padding, Stride};
+
+/// How the initial weights are drawn; biases start at zero.
+#[derive(Debug, Clone, Copy)]
+pub enum Init {
+    /// N(0, sd²), as CycleGAN.
+    Normal(f32),
+    /// N(0, 2 / fan-in), for rectified units (He et al., arXiv:1502.01852).
+    He,
+}
+
+/// A 2-D convolution with bias.
+#[derive(Module, Debug)]
+pub struct Conv {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+    #[module(skip)]
+    geometry: Geometry,
+}
+
+/// A transposed 2-D convolution with bias that doubles the size.
+#[derive(Module, Debug)]
+pub struct ConvTransposed {
+    weight: Param<Tensor<4>>,
+    bias: Param<Tensor<1>>,
+    #[module(skip)]
+    geometry: Geometry,
+}
+
+#[derive(Debug, Clone)]
+struct Geometry(Stride);
+
+impl Conv {
+    /// A convolution from `channels[0]` to `channels[1]` channels.
+    pub fn new(
+        channels: [usize; 2],
+        kernel: usize,
+        geometry: Stride,
+        init: Init,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Self {
+        let [ci, co] = channels;
+        let fan_in = ci * kernel * kernel;
+        Self {
+            weight: draw([co, ci, kernel, kernel], fan_in, init, rng, device),
+            bias: Param::from_data(TensorData::zeros::<f32, _>([co]), device),
+            geometry: Geometry(geometry),
+        }
+    }
+
+    /// # Shapes
+    /// `[n, ci, h, w]` to `[n, co, h', w']`, see [`ops::conv2d`].
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::conv2d(x, self.weight.val(), self.bias.val(), self.geometry.0)
+    }
+}
+
+impl ConvTransposed {
+    /// A doubling layer: kernel 3 (padding 1, output padding 1) or kernel 2 (no padding).
+    pub fn new(
+        channels: [usize; 2],
+        kernel: usize,
+        init: Init,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Self {
+        let [ci, co] = channels;
+        // Each output pixel sums over a quarter of the taps of every input channel.
+        let fan_in = (ci * kernel * kernel).div_ceil(4);
+        let geometry = Stride { stride: 2, padding: kernel / 3, mode: Padding::Zero };
+        Self {
+            weight: draw([ci, co, kernel, kernel], fan_in, init, rng, device),
+            bias: Param::from_data(TensorData::zeros::<f32, _>([co]), device),
+            geometry: Geometry(geometry),
+        }
+    }
+
+    /// # Shapes
+    /// `[n, ci, h, w]` to `[n, co, 2h, 2w]`.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        ops::conv_transpose2d(x, self.weight.val(), self.bias.val(), self.geometry.0)
+    }
+}
+
+fn draw(
+    shape: [usize; 4],
+    fan_in: usize,
+    init: Init,
+    rng: &mut Rng,
+    device: &Device,
+) -> Param<Tensor<4>> {
+    let sd = match init {
+        Init::Normal(sd) => sd,
+        Init::He => (2.0 / fan_in as f32).sqrt(),
+    };
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| sd * rng.normal()).collect();
+    Param::from_data(TensorData::new(values, shape), device)
+}

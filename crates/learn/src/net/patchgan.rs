@@ -1,0 +1,95 @@
+//! The 70×70 PatchGAN discriminator.
+//!
+//! Isola et al. (arXiv:1611.07004) as used by Zhu et al. (arXiv:1703.10593, §7.2): 4×4
+//! convolutions, padding 1, strides 2-2-2-1-1, features 64-128-256-512-1, LeakyReLU 0.2, instance
+//! norm on the middle three. No sigmoid: the adversarial loss is least squares.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, activation};
+use crossmod_volume::rng::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::conv::{Conv, Init};
+use crate::ops::{self, Activation, Stride};
+
+const SLOPE: f32 = 0.2;
+
+/// Size of a [`PatchGan`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PatchGanConfig {
+    /// Features after the first convolution (`ndf`); 64 in CycleGAN.
+    pub width: usize,
+}
+
+impl Default for PatchGanConfig {
+    /// CycleGAN's `basic` discriminator (arXiv:1703.10593, §7.2).
+    fn default() -> Self {
+        Self { width: 64 }
+    }
+}
+
+/// A discriminator whose every output judges one 70×70 patch.
+#[derive(Module, Debug)]
+pub struct PatchGan {
+    first: Conv,
+    middle: Vec<Conv>,
+    last: Conv,
+}
+
+impl PatchGanConfig {
+    /// Builds the net for one-channel images, weights from N(0, 0.02²).
+    #[must_use]
+    pub fn init(&self, rng: &mut Rng, device: &Device) -> PatchGan {
+        let (w, init) = (self.width, Init::Normal(super::INIT_SD));
+        let mut conv = |channels, stride| {
+            Conv::new(channels, 4, Stride::zero(stride, 1), init, rng, device)
+        };
+        PatchGan {
+            first: conv([1, w], 2),
+            middle: vec![
+                conv([w, 2 * w], 2),
+                conv([2 * w, 4 * w], 2),
+                conv([4 * w, 8 * w], 1),
+            ],
+            last: conv([8 * w, 1], 1),
+        }
+    }
+}
+
+impl PatchGan {
+    /// The smallest image side that leaves an output.
+    pub const MIN_SIDE: usize = 24;
+
+    /// # Shapes
+    /// `[n, 1, h, w]` to a map of scores: `[n, 1, 30, 30]` for 256².
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let mut x = activation::leaky_relu(self.first.forward(x), f64::from(SLOPE));
+        for conv in &self.middle {
+            x = ops::instance_norm(conv.forward(x), Activation::LeakyRelu(SLOPE));
+        }
+        self.last.forward(x)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_parameter_count() {
+        let device = crate::device::cpu();
+        let net = PatchGanConfig::default().init(&mut Rng::new(0, 0, 0), &device);
+        assert_eq!(net.num_params(), 2_762_689);
+    }
+
+    #[test]
+    fn scores_are_30_by_30_for_256() {
+        let device = crate::device::cpu();
+        let net = PatchGanConfig { width: 2 }.init(&mut Rng::new(0, 0, 0), &device);
+        let side = |s| net.forward(Tensor::zeros([1, 1, s, s], &device)).dims();
+        assert_eq!(side(256), [1, 1, 30, 30]);
+        assert_eq!(side(PatchGan::MIN_SIDE), [1, 1, 1, 1]);
+    }
+}

@@ -1,0 +1,148 @@
+//! The ResNet generator of CycleGAN, which SynSeg-Net also uses as its segmentor.
+//!
+//! Johnson et al. (arXiv:1603.08155) as used by Zhu et al. (arXiv:1703.10593, §7.2): reflection-
+//! padded 7×7, two stride-2 3×3, `blocks` residual blocks, two transposed 3×3, 7×7; instance norm
+//! without affine after every convolution but the last. A block ends in the sum, with no ReLU
+//! after it. Convolutions keep their bias, as the reference code does with instance norm.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor, activation};
+use crossmod_volume::rng::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::conv::{Conv, ConvTransposed, Init};
+use crate::ops::{self, Activation, Padding, Stride};
+
+/// Size of a [`ResNet`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResNetConfig {
+    /// Features after the first convolution (`ngf`); 64 in CycleGAN.
+    pub width: usize,
+    /// Residual blocks; 9 in CycleGAN for 256² images.
+    pub blocks: usize,
+}
+
+impl Default for ResNetConfig {
+    /// CycleGAN's `resnet_9blocks` (arXiv:1703.10593, §7.2).
+    fn default() -> Self {
+        Self { width: 64, blocks: 9 }
+    }
+}
+
+/// What follows the last convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// tanh: images in [-1, 1], and the bounded logits of SynSeg-Net's published code.
+    Tanh,
+    /// Nothing: free logits.
+    Linear,
+}
+
+/// A ResNet from `in` to `out` channels at the same size, which must be a multiple of 4.
+#[derive(Module, Debug)]
+pub struct ResNet {
+    stem: Conv,
+    down: Vec<Conv>,
+    blocks: Vec<Block>,
+    up: Vec<ConvTransposed>,
+    head: Conv,
+    #[module(skip)]
+    end: End,
+}
+
+#[derive(Debug, Clone)]
+struct End(Head);
+
+#[derive(Module, Debug)]
+struct Block {
+    first: Conv,
+    second: Conv,
+}
+
+impl ResNetConfig {
+    /// Builds the net with weights from N(0, 0.02²).
+    #[must_use]
+    pub fn init(&self, channels: [usize; 2], head: Head, rng: &mut Rng, device: &Device) -> ResNet {
+        let (w, init) = (self.width, Init::Normal(super::INIT_SD));
+        let reflect = |kernel| Stride::same(kernel, Padding::Reflect);
+        let half = Stride::zero(2, 1);
+        ResNet {
+            stem: Conv::new([channels[0], w], 7, reflect(7), init, rng, device),
+            down: [[w, 2 * w], [2 * w, 4 * w]]
+                .map(|c| Conv::new(c, 3, half, init, rng, device))
+                .into(),
+            blocks: (0..self.blocks)
+                .map(|_| Block {
+                    first: Conv::new([4 * w, 4 * w], 3, reflect(3), init, rng, device),
+                    second: Conv::new([4 * w, 4 * w], 3, reflect(3), init, rng, device),
+                })
+                .collect(),
+            up: [[4 * w, 2 * w], [2 * w, w]]
+                .map(|c| ConvTransposed::new(c, 3, init, rng, device))
+                .into(),
+            head: Conv::new([w, channels[1]], 7, reflect(7), init, rng, device),
+            end: End(head),
+        }
+    }
+}
+
+impl ResNet {
+    /// Sizes the net takes: multiples of this.
+    pub const MULTIPLE: usize = 4;
+
+    /// # Shapes
+    /// `[n, in, h, w]` to `[n, out, h, w]`, h and w multiples of 4 and at least 8.
+    #[must_use]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let relu = |x| ops::instance_norm(x, Activation::Relu);
+        let mut x = relu(self.stem.forward(x));
+        for down in &self.down {
+            x = relu(down.forward(x));
+        }
+        for block in &self.blocks {
+            let inner = relu(block.first.forward(x.clone()));
+            x = x + ops::instance_norm(block.second.forward(inner), Activation::None);
+        }
+        for up in &self.up {
+            x = relu(up.forward(x));
+        }
+        let y = self.head.forward(x);
+        match self.end.0 {
+            Head::Tanh => activation::tanh(y),
+            Head::Linear => y,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(channels: [usize; 2]) -> usize {
+        let net = ResNetConfig::default().init(
+            channels,
+            Head::Tanh,
+            &mut Rng::new(0, 0, 0),
+            &crate::device::cpu(),
+        );
+        net.num_params()
+    }
+
+    #[test]
+    fn published_parameter_counts() {
+        assert_eq!(parameters([1, 1]), 11_365_633);
+        assert_eq!(parameters([1, 7]), 11_384_455);
+    }
+
+    #[test]
+    fn keeps_the_size_and_the_range() {
+        let device = crate::device::cpu();
+        let config = ResNetConfig { width: 4, blocks: 2 };
+        let net = config.init([1, 3], Head::Tanh, &mut Rng::new(1, 0, 0), &device);
+        let x = Tensor::<4>::ones([2, 1, 12, 20], &device);
+        let y = net.forward(x);
+        assert_eq!(y.dims(), [2, 3, 12, 20]);
+        assert!(y.abs().max().into_scalar::<f32>() <= 1.0);
+    }
+}

@@ -1,0 +1,312 @@
+//! What the data decide: working resolution, patch, and each modality's slices and intensities.
+//!
+//! The plan is written into the run as `plan.toml`, each choice with its reason; inference reads
+//! it from there, so an image is prepared for a net in one way only.
+
+use std::collections::BTreeMap;
+
+use crossmod_volume::dataset::{Case, Dataset};
+use crossmod_volume::intensity::Standardise;
+use crossmod_volume::space::Orientation;
+use crossmod_volume::{Grid, Image, io};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Choices a recipe makes for the planner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanConfig {
+    /// Largest side of a training patch, pixels. SynSeg-Net's is 256; the working spacing grows
+    /// until the field of view fits.
+    pub max_patch: usize,
+    /// Slices are held this much larger than the patch, and patches cropped from them at random:
+    /// 286/256 in CycleGAN.
+    pub margin: f32,
+    /// HU that become -1 and 1 in CT: abdominal soft tissue by default, width 400 about 40.
+    pub ct_window: [f32; 2],
+    /// Percentiles that become -1 and 1 in every other modality.
+    pub percentiles: [f64; 2],
+}
+
+impl Default for PlanConfig {
+    /// CycleGAN's patch and margin (arXiv:1703.10593, §7.1).
+    fn default() -> Self {
+        Self {
+            max_patch: 256,
+            margin: 286.0 / 256.0,
+            ct_window: [-160.0, 240.0],
+            percentiles: [1.0, 99.0],
+        }
+    }
+}
+
+/// How images are prepared for the nets of a run, and what their classes mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// In-plane distance between pixels in the nets, mm.
+    pub spacing_mm: f64,
+    /// Side of a training patch, pixels.
+    pub patch: usize,
+    /// Side of the slices that patches are cropped from, pixels.
+    pub load: usize,
+    /// Image sides in the nets are multiples of this.
+    pub multiple: usize,
+    /// Why, one sentence a choice.
+    pub reasons: Vec<String>,
+    /// The classes in the order of the segmentor's channels; the first is background.
+    pub classes: Vec<Class>,
+    /// The labelled modality.
+    pub source: Option<Modality>,
+    /// The modality to be segmented.
+    pub target: Option<Modality>,
+}
+
+/// One class of the segmentor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Its value in label files.
+    pub value: u16,
+    /// Its name.
+    pub name: String,
+}
+
+/// How the volumes of one modality become slices in [-1, 1].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Modality {
+    /// Name of the channel.
+    pub name: String,
+    /// Which slices.
+    pub slices: SliceAxis,
+    /// How intensities are brought to [-1, 1].
+    pub standardise: Standardise,
+    /// Median over cases of the intensities that become -1 and 1: the scale of translated images.
+    pub typical_bounds: (f32, f32),
+}
+
+/// The axis that slices are stacked along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SliceAxis {
+    /// The stored axis of the largest spacing, whatever it points to.
+    Thickest,
+    /// The stored axis nearest to the patient's long axis.
+    Axial,
+}
+
+/// Which modality an image belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Domain {
+    /// The labelled one.
+    Source,
+    /// The one to be segmented.
+    Target,
+}
+
+impl SliceAxis {
+    /// The orientation in which slices of `grid` lie along the third axis and display upright in
+    /// radiological convention (left of the picture = patient's right, top = anterior or
+    /// superior). In-plane axes keep the order right-left, front-back, foot-head.
+    ///
+    /// # Errors
+    /// Never for a valid grid; where the orientation's code is not understood.
+    pub fn orientation(self, grid: &Grid) -> Result<Orientation> {
+        let codes = Orientation::of(grid).to_string();
+        let spacing = grid.spacing_mm();
+        let axial = codes.find(['S', 'I']).unwrap_or(2);
+        let slice = match self {
+            Self::Axial => axial,
+            // Slices of a single picture lie along its empty axis.
+            Self::Thickest => (0..3).find(|&a| grid.shape()[a] == 1).unwrap_or_else(|| {
+                (0..3).fold(axial, |best, a| if spacing[a] > spacing[best] { a } else { best })
+            }),
+        };
+        let slice_code = codes.chars().nth(slice).unwrap_or('S');
+        // In-plane towards Left, Posterior, Inferior; slices towards Right, Anterior, Superior.
+        let in_plane = [["RL", "L"], ["AP", "P"], ["SI", "I"]];
+        let mut letters: String =
+            in_plane.iter().filter(|[pair, _]| !pair.contains(slice_code)).map(|p| p[1]).collect();
+        letters.push(match slice_code {
+            'R' | 'L' => 'R',
+            'A' | 'P' => 'A',
+            _ => 'S',
+        });
+        Ok(letters.parse()?)
+    }
+}
+
+/// The cases of one modality that a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// Their dataset.
+    pub dataset: &'a Dataset,
+    /// The cases that will be trained on.
+    pub cases: &'a [Case],
+}
+
+impl Plan {
+    /// Plans for a source, a target, or both; classes come from the labelled one.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where there is nothing to plan from; what reading the images gives.
+    pub fn make(
+        config: &PlanConfig,
+        source: Option<Sample>,
+        target: Option<Sample>,
+        classes: &BTreeMap<u16, String>,
+        multiple: usize,
+    ) -> Result<Self> {
+        let mut reasons = Vec::new();
+        let source = source.map(|s| Survey::of(s, config)).transpose()?;
+        let target = target.map(|s| Survey::of(s, config)).transpose()?;
+        let surveys: Vec<&Survey> = source.iter().chain(&target).collect();
+        let spacing = surveys.iter().map(|s| s.spacing_mm).fold(0.0, f64::max);
+        let view = surveys.iter().map(|s| s.field_of_view_mm).fold(f64::INFINITY, f64::min);
+        let fitted = spacing.max(view / config.max_patch as f64);
+        // Rounded so that the plan reads well; 0.1 µm.
+        let spacing_mm = (fitted * 1e4).ceil() / 1e4;
+        reasons.push(if fitted > spacing {
+            format!(
+                "spacing {spacing_mm} mm: the field of view of {view:.0} mm fits max_patch = {}",
+                config.max_patch
+            )
+        } else {
+            format!("spacing {spacing_mm} mm: the coarser modality's median in-plane spacing")
+        });
+        let side = (view / spacing_mm).round().max(1.0) as usize;
+        let patch = side.next_multiple_of(multiple.max(4)).max(32.min(config.max_patch));
+        reasons.push(format!(
+            "patch {patch}: the smaller median field of view ({view:.0} mm), up to a multiple of {}",
+            multiple.max(4)
+        ));
+        let load = (patch as f32 * config.margin.max(1.0)).round() as usize;
+        for survey in &surveys {
+            reasons.extend(survey.reasons.iter().cloned());
+        }
+        let classes = classes
+            .iter()
+            .map(|(&value, name)| Class { value, name: name.clone() })
+            .collect::<Vec<_>>();
+        Ok(Self {
+            spacing_mm,
+            patch,
+            load,
+            multiple,
+            reasons,
+            classes,
+            source: source.map(|s| s.modality),
+            target: target.map(|s| s.modality),
+        })
+    }
+
+    /// The modality of a domain.
+    #[must_use]
+    pub fn modality(&self, domain: Domain) -> Option<&Modality> {
+        match domain {
+            Domain::Source => self.source.as_ref(),
+            Domain::Target => self.target.as_ref(),
+        }
+    }
+
+    /// Names of the classes by their value.
+    #[must_use]
+    pub fn names(&self) -> BTreeMap<u16, String> {
+        self.classes.iter().map(|c| (c.value, c.name.clone())).collect()
+    }
+}
+
+/// What the planner learns about one modality.
+struct Survey {
+    modality: Modality,
+    spacing_mm: f64,
+    field_of_view_mm: f64,
+    reasons: Vec<String>,
+}
+
+/// Images read to find a modality's intensities; the first few, for speed.
+const SAMPLED_IMAGES: usize = 8;
+
+impl Survey {
+    fn of(sample: Sample, config: &PlanConfig) -> Result<Self> {
+        let grids = sample
+            .cases
+            .iter()
+            .filter_map(|case| case.images.first())
+            .map(|path| Ok(io::read_grid(path)?.0))
+            .collect::<Result<Vec<Grid>>>()?;
+        if grids.is_empty() {
+            let message = "expected images to train on, found none; put them in imagesTr";
+            return Err(Error::data(message, &sample.dataset.root));
+        }
+        let name = sample.dataset.channels.first().cloned().unwrap_or_else(|| "image".into());
+        let anisotropy = median(grids.iter().map(|g| {
+            let mut s = g.spacing_mm();
+            s.sort_by(f64::total_cmp);
+            s[2] / s[1]
+        }));
+        let (slices, why) = if anisotropy >= 1.5 {
+            (SliceAxis::Thickest, format!("its spacings differ {anisotropy:.1}-fold"))
+        } else {
+            (SliceAxis::Axial, "its spacings are nearly equal".to_owned())
+        };
+        let mut reasons = vec![format!("{name}: {slices:?} slices, as {why}").to_lowercase()];
+        let mut spacings = Vec::new();
+        let mut views = Vec::new();
+        for grid in &grids {
+            let oriented =
+                crossmod_volume::space::reoriented_grid(grid, slices.orientation(grid)?);
+            let (spacing, shape) = (oriented.spacing_mm(), oriented.shape());
+            spacings.push(spacing[0].max(spacing[1]));
+            views.push((0..2).map(|a| spacing[a] * shape[a] as f64).fold(0.0, f64::max));
+        }
+        let images = sample
+            .cases
+            .iter()
+            .step_by(sample.cases.len().div_ceil(SAMPLED_IMAGES))
+            .filter_map(|case| case.images.first())
+            .map(|path| Ok(io::read_image(path)?))
+            .collect::<Result<Vec<Image>>>()?;
+        let (standardise, why) = choose_standardise(&name, &images, config);
+        reasons.push(format!("{name}: {why}"));
+        let bounds: Vec<(f32, f32)> = images.iter().map(|i| standardise.bounds(i)).collect();
+        let typical = |f: fn(&(f32, f32)) -> f32| median(bounds.iter().map(|b| f64::from(f(b))));
+        let typical_bounds = (typical(|b| b.0) as f32, typical(|b| b.1) as f32);
+        Ok(Self {
+            modality: Modality { name, slices, standardise, typical_bounds },
+            spacing_mm: median(spacings.into_iter()),
+            field_of_view_mm: median(views.into_iter()),
+            reasons,
+        })
+    }
+}
+
+/// A channel named CT is windowed where it holds HU, which air (below -200) tells.
+fn choose_standardise(
+    name: &str,
+    images: &[Image],
+    config: &PlanConfig,
+) -> (Standardise, &'static str) {
+    let named_ct = name.to_ascii_uppercase().split(|c: char| !c.is_alphanumeric()).any(|w| w == "CT");
+    let has_air = images.iter().any(|i| i.data().iter().any(|&v| v < -200.0));
+    let [low, high] = config.ct_window;
+    let percentiles =
+        Standardise::Percentiles { low: config.percentiles[0], high: config.percentiles[1] };
+    match (named_ct, has_air) {
+        (true, true) => (Standardise::Window { low, high }, "window in HU, as it is CT"),
+        (true, false) => (percentiles, "percentiles, as it is called CT but holds no HU of air"),
+        _ => (percentiles, "percentiles of each volume, as it has no scale of its own"),
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = values.collect();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}

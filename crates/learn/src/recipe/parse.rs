@@ -1,0 +1,193 @@
+//! Reading recipes: a built-in name or a TOML file, then `key=value` overrides.
+
+use std::fs;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::{BUILT_IN, Recipe};
+use crate::{Error, Result};
+
+impl Recipe {
+    /// The recipe of a built-in name or a TOML file, with overrides such as
+    /// `loss.lambda_cycle=5`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] for an unknown name, key or value; the nearest right key is named.
+    pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
+        let mut table = parse(&text_of(name)?, name)?;
+        let known = Table::try_from(Self::default()).map_err(|e| Error::Recipe(e.to_string()))?;
+        let mut keys = Vec::new();
+        leaves(&known, "", &mut keys);
+        check_keys(&table, "", &keys, name)?;
+        for text in overrides {
+            set(&mut table, text, &keys)?;
+        }
+        let recipe: Self =
+            table.try_into().map_err(|e: toml::de::Error| Error::Recipe(format!("{e} ({name})")))?;
+        recipe.check()
+    }
+
+    fn check(self) -> Result<Self> {
+        let wrong = |key: &str, expected: &str, found: String| {
+            Err(Error::Recipe(format!("expected {key} to be {expected}, found {found}")))
+        };
+        if self.batch == 0 {
+            return wrong("batch", "at least 1", "0".into());
+        }
+        if self.plan.max_patch < 32 {
+            return wrong("plan.max_patch", "at least 32", self.plan.max_patch.to_string());
+        }
+        if !(self.checkpoint_minutes > 0.0) {
+            return wrong("checkpoint_minutes", "above 0", self.checkpoint_minutes.to_string());
+        }
+        if !(self.optimizer.learning_rate > 0.0) {
+            let found = self.optimizer.learning_rate.to_string();
+            return wrong("optimizer.learning_rate", "above 0", found);
+        }
+        let widths = [
+            ("generator.width", self.generator.width),
+            ("discriminator.width", self.discriminator.width),
+            ("segmentor.resnet.width", self.segmentor.resnet.width),
+            ("segmentor.unet.width", self.segmentor.unet.width),
+            ("segmentor.unet.max_width", self.segmentor.unet.max_width),
+        ];
+        if let Some((key, found)) = widths.into_iter().find(|(_, w)| !(1..=4096).contains(w)) {
+            return wrong(key, "1 to 4096", found.to_string());
+        }
+        if !(2..=8).contains(&self.segmentor.unet.levels) {
+            return wrong("segmentor.unet.levels", "2 to 8", self.segmentor.unet.levels.to_string());
+        }
+        Ok(self)
+    }
+}
+
+fn text_of(name: &str) -> Result<String> {
+    match name {
+        "synseg" => Ok(include_str!("../../../../recipes/synseg.toml").into()),
+        "source-only" => Ok(include_str!("../../../../recipes/source-only.toml").into()),
+        "target-supervised" => {
+            Ok(include_str!("../../../../recipes/target-supervised.toml").into())
+        }
+        path if path.ends_with(".toml") => {
+            fs::read_to_string(path).map_err(|e| Error::io("read the recipe", e, Path::new(path)))
+        }
+        other => Err(Error::Recipe(format!(
+            "expected a recipe ({}) or the path of a .toml file, found `{other}`{}",
+            BUILT_IN.join(", "),
+            nearest(other, BUILT_IN).map_or(String::new(), |n| format!("; did you mean `{n}`?"))
+        ))),
+    }
+}
+
+fn parse(text: &str, name: &str) -> Result<Table> {
+    text.parse().map_err(|e| Error::Recipe(format!("expected TOML: {e} ({name})")))
+}
+
+/// Paths of all values, such as `loss.lambda_cycle`.
+fn leaves(table: &Table, prefix: &str, out: &mut Vec<String>) {
+    for (key, value) in table {
+        let path = format!("{prefix}{key}");
+        match value {
+            Value::Table(inner) => leaves(inner, &format!("{path}."), out),
+            _ => out.push(path),
+        }
+    }
+}
+
+fn check_keys(table: &Table, prefix: &str, known: &[String], file: &str) -> Result<()> {
+    let mut given = Vec::new();
+    leaves(table, prefix, &mut given);
+    match given.iter().find(|key| !known.contains(key)) {
+        Some(key) => Err(unknown(key, known, file)),
+        None => Ok(()),
+    }
+}
+
+fn unknown(key: &str, known: &[String], place: &str) -> Error {
+    let near = nearest(key, known.iter().map(String::as_str))
+        .map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+    Error::Recipe(format!("unknown key `{key}`{near} ({place})"))
+}
+
+/// The known name nearest to a mistyped one, compared whole and by its last part.
+fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
+    known
+        .into_iter()
+        .map(|k| {
+            let whole = strsim::jaro_winkler(name, k);
+            (whole.max(strsim::jaro_winkler(&last(name), &last(k))), k)
+        })
+        .filter(|(likeness, _)| *likeness > 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}
+
+fn set(table: &mut Table, text: &str, known: &[String]) -> Result<()> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(Error::Recipe(format!("expected --set key=value, found `{text}`")));
+    };
+    let (key, value) = (key.trim(), value.trim());
+    if !known.iter().any(|k| k == key) {
+        return Err(unknown(key, known, "--set"));
+    }
+    // A bare word is a string, so that `segmentor.kind=unet` needs no quotes.
+    let parsed = format!("v = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| Value::String(value.to_owned()));
+    let mut at = table;
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let leaf = parts.pop().unwrap_or(key);
+    for part in parts {
+        let entry = at.entry(part).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(inner) = entry else {
+            return Err(Error::Recipe(format!("expected `{part}` to be a table")));
+        };
+        at = inner;
+    }
+    at.insert(leaf.to_owned(), parsed);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::SegmentorKind;
+    use crate::recipe::Kind;
+
+    fn load(overrides: &[&str]) -> Result<Recipe> {
+        let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
+        Recipe::load("synseg", &overrides)
+    }
+
+    #[test]
+    fn the_built_in_synseg_is_the_published_one() -> Result<()> {
+        assert_eq!(load(&[])?, Recipe::default());
+        assert_eq!(Recipe::load("source-only", &[])?.kind, Kind::SourceOnly);
+        assert_eq!(Recipe::load("target-supervised", &[])?.kind, Kind::TargetSupervised);
+        Ok(())
+    }
+
+    #[test]
+    fn overrides_reach_nested_keys() -> Result<()> {
+        let recipe = load(&["segmentor.kind=unet", "loss.lambda_cycle = 5", "batch=1"])?;
+        assert_eq!(recipe.segmentor.kind, SegmentorKind::UNet);
+        assert_eq!((recipe.loss.lambda_cycle, recipe.batch), (5.0, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_wrong_key_names_the_nearest_right_one() {
+        let said = |o: &str| load(&[o]).expect_err("refused").to_string();
+        assert!(said("lamda=10").contains("did you mean `loss.lambda_"), "{}", said("lamda=10"));
+        assert!(said("optimiser.learning_rate=1").contains("`optimizer.learning_rate`"));
+        assert!(said("batch").contains("key=value"));
+        assert!(said("batch=many").contains("batch"));
+        assert!(said("batch=0").contains("at least 1"));
+        let said = Recipe::load("synsge", &[]).expect_err("refused").to_string();
+        assert!(said.contains("did you mean `synseg`"), "{said}");
+    }
+}

@@ -1,0 +1,110 @@
+//! A segmentor trained on labelled images of one domain: the yardsticks of an adaptation.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use crossmod_volume::rng::{Rng, case_id};
+
+use super::synseg::scalar;
+use super::{LossConfig, Recipe, SegmentationLoss};
+use crate::batch::{Batch, Sampler};
+use crate::fit::{Adam, Losses, RunFolder, State, Trainable};
+use crate::loss::{cross_entropy, dice};
+use crate::net::Segmentor;
+use crate::net::weights::{Named, collect, fill};
+use crate::{Result, device};
+
+/// The segmentation loss of a recipe.
+#[derive(Debug)]
+pub(super) struct SegmentationCriterion {
+    kind: SegmentationLoss,
+    weights: Tensor<1>,
+    classes: usize,
+    device: Device,
+}
+
+impl SegmentationCriterion {
+    pub(super) fn new(loss: &LossConfig, classes: usize, device: &Device) -> Self {
+        let mut weights = loss.class_weights.clone();
+        weights.resize(classes, 1.0);
+        let weights = Tensor::from_data(TensorData::new(weights, [classes]), device);
+        Self { kind: loss.segmentation, weights, classes, device: device.clone() }
+    }
+
+    /// The loss of logits against the classes of the batch they were made from.
+    ///
+    /// # Panics
+    /// Where the batch has no classes; samplers of labelled slices always give them.
+    pub(super) fn loss(&self, logits: Tensor<4>, batch: &Batch) -> Tensor<1> {
+        let planes = batch.one_hot(self.classes).unwrap_or_default();
+        let shape = [batch.len, self.classes, batch.patch, batch.patch];
+        let truth = Tensor::<4>::from_data(TensorData::new(planes, shape), &self.device);
+        let entropy = |logits, truth| cross_entropy(logits, truth, self.weights.clone());
+        match self.kind {
+            SegmentationLoss::CrossEntropy => entropy(logits, truth),
+            SegmentationLoss::Dice => dice(logits, truth),
+            SegmentationLoss::CrossEntropyDice => {
+                entropy(logits.clone(), truth.clone()) + dice(logits, truth)
+            }
+        }
+    }
+}
+
+/// A segmentor in training on one domain.
+#[derive(Debug)]
+pub struct Supervised {
+    segmentor: Segmentor,
+    adam: Adam,
+    sampler: Sampler,
+    criterion: SegmentationCriterion,
+    batch: usize,
+    device: Device,
+}
+
+impl Supervised {
+    /// Builds the segmentor from the recipe's seed: the same as [`super::SynSeg`] starts from.
+    #[must_use]
+    pub fn new(recipe: &Recipe, sampler: Sampler, classes: usize) -> Self {
+        let device = device::cpu_training();
+        let mut rng = Rng::new(recipe.seed, case_id("segmentor"), 0);
+        let segmentor = recipe.segmentor.init(classes, &mut rng, &device);
+        Self {
+            adam: Adam::new(&recipe.optimizer, &segmentor),
+            segmentor,
+            sampler,
+            criterion: SegmentationCriterion::new(&recipe.loss, classes, &device),
+            batch: recipe.batch,
+            device,
+        }
+    }
+}
+
+impl Trainable for Supervised {
+    fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
+        let batch = self.sampler.batch(step, self.batch);
+        let shape = [batch.len, 1, batch.patch, batch.patch];
+        let images =
+            Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device);
+        let loss = self.criterion.loss(self.segmentor.forward(images), &batch);
+        let losses = vec![("segmentation", scalar(&loss))];
+        let grads = loss.backward();
+        self.segmentor = self.adam.step(self.segmentor.clone(), grads, rate, &self.device);
+        Ok(losses)
+    }
+
+    fn weights(&self) -> Vec<(String, Vec<Named>)> {
+        vec![("segmentor".into(), collect(&self.segmentor))]
+    }
+
+    fn state(&self) -> Vec<(String, Vec<Named>)> {
+        vec![
+            ("segmentor".into(), collect(&self.segmentor)),
+            ("adam".into(), self.adam.state()),
+        ]
+    }
+
+    fn restore(&mut self, state: &State, run: &RunFolder) -> Result<()> {
+        let root = run.root();
+        let weights = state.arrays("segmentor", root)?;
+        self.segmentor = fill(self.segmentor.clone(), weights, &self.device, root)?;
+        self.adam.restore(state.arrays("adam", root)?, root)
+    }
+}

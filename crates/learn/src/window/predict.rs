@@ -1,0 +1,119 @@
+//! Segmentation of whole volumes.
+
+use std::path::Path;
+
+use burn::tensor::{Device, activation};
+use crossmod_volume::space::{Interpolation, Orientation, reorient_labels, resample_image};
+use crossmod_volume::{Image, Labels, io};
+
+use super::{jobs, slicewise};
+use crate::batch::prepare;
+use crate::fit::RunFolder;
+use crate::net::Segmentor;
+use crate::net::weights::fill;
+use crate::plan::{Domain, Modality, Plan};
+use crate::recipe::Recipe;
+use crate::{Error, Progress, Result, device};
+use crossmod_volume::rng::Rng;
+
+/// The segmentor of a run, ready for volumes of one modality.
+#[derive(Debug)]
+pub struct Predictor {
+    segmentor: Segmentor,
+    plan: Plan,
+    modality: Modality,
+    device: Device,
+}
+
+impl Predictor {
+    /// Loads a run's segmentor for images of `domain`; without one, of the target, or of the
+    /// source where the run has no target.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the folder is no trained run or does not know the domain.
+    pub fn load(root: &Path, domain: Option<Domain>) -> Result<Self> {
+        let run = RunFolder::open(root)?;
+        let (recipe, plan): (Recipe, Plan) =
+            (run.read_toml("recipe.toml")?, run.read_toml("plan.toml")?);
+        let found = match domain {
+            Some(domain) => plan.modality(domain),
+            None => plan.target.as_ref().or(plan.source.as_ref()),
+        };
+        let Some(modality) = found.cloned() else {
+            return Err(Error::run("expected the run to know the asked modality", root));
+        };
+        let device = device::cpu();
+        let net = recipe.segmentor.init(plan.classes.len(), &mut Rng::new(0, 0, 0), &device);
+        let path = run.weights_path("segmentor");
+        let segmentor = fill(net, &run.read_weights("segmentor")?, &device, &path)?;
+        Ok(Self { segmentor, plan, modality, device })
+    }
+
+    /// The run's plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Segments one volume; the result lies on its grid, in its orientation.
+    ///
+    /// # Errors
+    /// What orienting and resampling give.
+    pub fn segment(&self, image: Image) -> Result<Labels> {
+        let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
+        let prepared = prepare(image, &self.modality, &self.plan)?;
+        let working = prepared.image.grid().clone();
+        let area = working.shape()[0] * working.shape()[1];
+        let mut planes = vec![vec![0.0; working.len()]; self.plan.classes.len()];
+        let net = |x| activation::softmax(self.segmentor.forward(x), 1);
+        slicewise::run(&prepared, self.plan.multiple, &self.device, net, |z, slice| {
+            for (class, plane) in planes.iter_mut().zip(slice) {
+                class[z * area..(z + 1) * area].copy_from_slice(&plane);
+            }
+        });
+        // Probabilities, not classes, are brought back to the input's resolution, one class at a
+        // time: the most probable class so far is all that is kept.
+        let mut best = vec![f32::NEG_INFINITY; prepared.upright.len()];
+        let mut values = vec![0u16; best.len()];
+        for (class, plane) in self.plan.classes.iter().zip(planes) {
+            let probability = Image::new(working.clone(), plane)?;
+            let probability =
+                resample_image(&probability, &prepared.upright, Interpolation::Linear, 0.0);
+            for ((best, value), &p) in best.iter_mut().zip(&mut values).zip(probability.data()) {
+                if p > *best {
+                    (*best, *value) = (p, class.value);
+                }
+            }
+        }
+        let upright = Labels::new(prepared.upright, values)?;
+        let (_, values) = reorient_labels(&upright, stored).into_parts();
+        Ok(Labels::new(grid, values)?)
+    }
+}
+
+/// Segments a file or every image of a folder with a run; returns how many.
+///
+/// # Errors
+/// What loading the run and reading or writing the files give; [`Error::Interrupted`] where the
+/// caller cancels, the files written so far being whole.
+pub fn predict(
+    root: &Path,
+    input: &Path,
+    output: &Path,
+    domain: Option<Domain>,
+    progress: &mut dyn Progress,
+) -> Result<usize> {
+    let predictor = Predictor::load(root, domain)?;
+    let jobs = jobs(input, output, false)?;
+    progress.stage("segmenting");
+    for (i, job) in jobs.iter().enumerate() {
+        if progress.cancelled() {
+            return Err(Error::Interrupted { step: i as u64 });
+        }
+        let labels = predictor.segment(io::read_image(&job.input)?)?;
+        io::write_labels(&job.output, &labels)?;
+        let name = job.output.file_name().unwrap_or_default().to_string_lossy();
+        progress.update((i + 1) as f64 / jobs.len() as f64, &name);
+    }
+    Ok(jobs.len())
+}

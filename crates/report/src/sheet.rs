@@ -1,0 +1,325 @@
+//! Contact sheets: slices with label overlays in a captioned grid, as a PNG.
+//!
+//! [Tiles](Tile) are scaled to a common height with the aspect of their voxels; captions are in a
+//! small built-in font.
+
+use std::path::Path;
+
+use crossmod_volume::io::write_atomic;
+
+use crate::tile::{Tile, colour};
+use crate::{Error, Result, font};
+
+/// Height of a tile on the sheet, pixels.
+const TILE_HEIGHT: usize = 160;
+/// Room between tiles and about the sheet, pixels.
+const GAP: usize = 6;
+/// Screen pixels per pixel of the font.
+const TEXT_SCALE: usize = 2;
+const TEXT_HEIGHT: usize = font::HEIGHT * TEXT_SCALE;
+const CHARACTER: usize = font::ADVANCE * TEXT_SCALE;
+/// Longest caption of a row, characters.
+const LONGEST_CAPTION: usize = 24;
+/// Largest sheet, pixels.
+const LARGEST: usize = 1 << 28;
+const INK: [u8; 3] = [230, 230, 230];
+const PAPER: [u8; 3] = [16, 16, 16];
+
+/// A captioned grid of tiles.
+#[derive(Debug, Clone, Default)]
+pub struct Sheet {
+    columns: Vec<String>,
+    rows: Vec<(String, Vec<Tile>)>,
+    legend: Vec<(u16, String)>,
+}
+
+impl Sheet {
+    /// An empty sheet with one caption per column.
+    #[must_use]
+    pub fn new(columns: &[&str]) -> Self {
+        Self {
+            columns: columns.iter().map(ToString::to_string).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a row; it may hold fewer tiles than there are columns.
+    #[must_use]
+    pub fn row(mut self, caption: &str, tiles: Vec<Tile>) -> Self {
+        self.rows.push((caption.to_owned(), tiles));
+        self
+    }
+
+    /// Adds a legend of colours below the rows.
+    #[must_use]
+    pub fn legend(mut self, labels: &[(u16, &str)]) -> Self {
+        let named = labels.iter().filter(|(label, _)| *label > 0);
+        self.legend = named
+            .map(|&(label, name)| (label, name.to_owned()))
+            .collect();
+        self
+    }
+
+    /// The sheet as a PNG file's bytes, 8-bit RGB.
+    ///
+    /// # Errors
+    /// [`Error::Picture`] where a row has more tiles than there are columns, a tile's pixels are
+    /// not its size, or the sheet is too large.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        let canvas = self.compose()?;
+        let size = |n: usize| {
+            u32::try_from(n).map_err(|_| Error::Picture(format!("a sheet {n} pixels wide")))
+        };
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, size(canvas.width)?, size(canvas.height)?);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(canvas.pixels.as_flattened())?;
+        writer.finish()?;
+        Ok(bytes)
+    }
+
+    /// Writes the sheet as a PNG.
+    ///
+    /// # Errors
+    /// As [`Sheet::png`], and [`Error::Volume`] where the file cannot be written.
+    pub fn write_png(&self, path: &Path) -> Result<()> {
+        let bytes = self.png()?;
+        Ok(write_atomic(path, |file| file.write_all(&bytes))?)
+    }
+
+    fn compose(&self) -> Result<Canvas> {
+        self.check()?;
+        let longest = self
+            .rows
+            .iter()
+            .map(|(caption, _)| caption.chars().count())
+            .max();
+        let left = match longest.unwrap_or(0).min(LONGEST_CAPTION) {
+            0 => GAP,
+            characters => characters * CHARACTER + 2 * GAP,
+        };
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|column| {
+                let tiles = self.rows.iter().filter_map(|(_, tiles)| tiles.get(column));
+                tiles
+                    .map(|tile| tile.shown_width(TILE_HEIGHT))
+                    .max()
+                    .unwrap_or(TILE_HEIGHT)
+            })
+            .collect();
+        let head = if self.columns.iter().all(String::is_empty) {
+            0
+        } else {
+            TEXT_HEIGHT + GAP
+        };
+        let foot = if self.legend.is_empty() {
+            0
+        } else {
+            TEXT_HEIGHT + 2 * GAP
+        };
+        let (swatches, legend_width) = self.place_legend();
+        let tiles_width = left + widths.iter().map(|w| w + GAP).sum::<usize>();
+        let width = tiles_width.max(legend_width);
+        let height = GAP + head + self.rows.len() * (TILE_HEIGHT + GAP) + foot;
+        let mut canvas = Canvas::new(width, height)?;
+
+        let mut x = left;
+        for (caption, width) in self.columns.iter().zip(&widths) {
+            let text = fit(caption, width / CHARACTER);
+            let indent = (width - text.chars().count() * CHARACTER) / 2;
+            canvas.text(x + indent, GAP, &text);
+            x += width + GAP;
+        }
+        for (row, (caption, tiles)) in self.rows.iter().enumerate() {
+            let y = GAP + head + row * (TILE_HEIGHT + GAP);
+            let text = fit(caption, LONGEST_CAPTION);
+            canvas.text(GAP, y + (TILE_HEIGHT - TEXT_HEIGHT) / 2, &text);
+            let mut x = left;
+            for (tile, column) in tiles.iter().zip(&widths) {
+                let shown = tile.shown_width(TILE_HEIGHT);
+                let pixels = tile.resized(shown, TILE_HEIGHT);
+                canvas.paste(x + (column - shown) / 2, y, shown, &pixels);
+                x += column + GAP;
+            }
+        }
+        for (x, label, name) in swatches {
+            let y = height - TEXT_HEIGHT - GAP;
+            let swatch = vec![colour(label).unwrap_or(INK); TEXT_HEIGHT * TEXT_HEIGHT];
+            canvas.paste(x, y, TEXT_HEIGHT, &swatch);
+            canvas.text(x + TEXT_HEIGHT + GAP, y, name);
+        }
+        Ok(canvas)
+    }
+
+    /// Where each entry of the legend begins, and where the last ends.
+    fn place_legend(&self) -> (Vec<(usize, u16, &str)>, usize) {
+        let mut x = GAP;
+        let mut placed = Vec::new();
+        for (label, name) in &self.legend {
+            placed.push((x, *label, name.as_str()));
+            x += TEXT_HEIGHT + GAP + name.chars().count() * CHARACTER + 2 * GAP;
+        }
+        (placed, x)
+    }
+
+    fn check(&self) -> Result<()> {
+        for (caption, tiles) in &self.rows {
+            if tiles.len() > self.columns.len() {
+                return Err(Error::Picture(format!(
+                    "expected at most {} tiles in row \"{caption}\", one per column, found {}",
+                    self.columns.len(),
+                    tiles.len()
+                )));
+            }
+            for tile in tiles {
+                let pixels = tile.width.checked_mul(tile.height);
+                let sized = pixels == Some(tile.pixels.len()) && !tile.pixels.is_empty();
+                let shaped = tile.aspect.is_finite() && (0.01..=100.0).contains(&tile.aspect);
+                if !sized || !shaped {
+                    return Err(Error::Picture(format!(
+                        "expected {} x {} pixels of an aspect between 0.01 and 100 in row \
+                         \"{caption}\", found {} of {}",
+                        tile.width,
+                        tile.height,
+                        tile.pixels.len(),
+                        tile.aspect
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A caption of at most `most` characters; what is cut off leaves two dots.
+fn fit(caption: &str, most: usize) -> String {
+    if caption.chars().count() <= most {
+        return caption.to_owned();
+    }
+    let kept: String = caption.chars().take(most.saturating_sub(2)).collect();
+    kept + &".."[..most.min(2)]
+}
+
+struct Canvas {
+    width: usize,
+    height: usize,
+    pixels: Vec<[u8; 3]>,
+}
+
+impl Canvas {
+    fn new(width: usize, height: usize) -> Result<Self> {
+        match width.checked_mul(height) {
+            Some(n) if n <= LARGEST => Ok(Self {
+                width,
+                height,
+                pixels: vec![PAPER; n],
+            }),
+            _ => Err(Error::Picture(format!(
+                "expected a sheet of at most {LARGEST} pixels, found {width} x {height}; show \
+                 fewer tiles"
+            ))),
+        }
+    }
+
+    fn text(&mut self, left: usize, top: usize, text: &str) {
+        font::ink(text, |x, y| {
+            for i in 0..TEXT_SCALE * TEXT_SCALE {
+                let x = left + x * TEXT_SCALE + i % TEXT_SCALE;
+                let y = top + y * TEXT_SCALE + i / TEXT_SCALE;
+                if x < self.width && y < self.height {
+                    self.pixels[y * self.width + x] = INK;
+                }
+            }
+        });
+    }
+
+    fn paste(&mut self, left: usize, top: usize, width: usize, pixels: &[[u8; 3]]) {
+        for (y, line) in pixels.chunks(width).enumerate() {
+            let start = (top + y) * self.width + left;
+            self.pixels[start..start + width].copy_from_slice(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tile::PALETTE;
+    use crossmod_volume::{Grid, Image};
+
+    fn image() -> Image {
+        let grid = Grid::with_spacing([40, 20, 3], [1.0, 2.0, 5.0]).expect("a grid");
+        let data = (0..grid.len()).map(|i| (i % 40) as f32).collect();
+        Image::new(grid, data).expect("an image")
+    }
+
+    fn decode(bytes: &[u8]) -> (u32, u32, Vec<u8>) {
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes))
+            .read_info()
+            .expect("a PNG header");
+        let mut data = vec![0; reader.output_buffer_size().expect("a size")];
+        let info = reader.next_frame(&mut data).expect("an image");
+        assert_eq!(info.color_type, png::ColorType::Rgb);
+        (info.width, info.height, data)
+    }
+
+    #[test]
+    fn a_sheet_decodes_to_its_tiles_and_captions() {
+        let tile = Tile::from_slice(&image(), 0, (-200.0, -100.0)).expect("a slice");
+        let sheet = Sheet::new(&["truth", "ours"])
+            .row("case 1", vec![tile.clone(), tile.clone()])
+            .row("two", vec![tile])
+            .legend(&[(0, "background"), (1, "liver")]);
+        let (width, height, data) = decode(&sheet.png().expect("a sheet"));
+        // 40 x 20 pixels of aspect 1/2 are square; captions of 6 characters.
+        let left = 6 * CHARACTER + 2 * GAP;
+        assert_eq!(width as usize, left + 2 * (TILE_HEIGHT + GAP));
+        let head = GAP + TEXT_HEIGHT + GAP;
+        let rows = 2 * (TILE_HEIGHT + GAP);
+        assert_eq!(height as usize, head + rows + TEXT_HEIGHT + 2 * GAP);
+        let at = |x: usize, y: usize| &data[3 * (y * width as usize + x)..][..3];
+        assert_eq!(at(left + 80, head + 80), [255; 3], "the tile is white");
+        assert_eq!(
+            at(left + TILE_HEIGHT + GAP + 80, head + TILE_HEIGHT + GAP + 80),
+            PAPER
+        );
+        let written = (0..left).any(|x| (head..head + 160).any(|y| at(x, y) == INK));
+        assert!(written, "the row has a caption");
+        assert_eq!(
+            at(GAP + 2, height as usize - GAP - 3),
+            PALETTE[0],
+            "the legend's swatch"
+        );
+    }
+
+    #[test]
+    fn captions_are_cut_to_fit() {
+        assert_eq!(fit("target-supervised", 8), "target..");
+        assert_eq!(fit("ours", 4), "ours");
+        assert_eq!(fit("ours", 1), ".");
+    }
+
+    #[test]
+    fn malformed_sheets_are_refused() {
+        let tile = Tile {
+            width: 2,
+            height: 2,
+            pixels: vec![[0; 3]; 4],
+            aspect: 1.0,
+        };
+        let crowded = Sheet::new(&["one"]).row("r", vec![tile.clone(), tile.clone()]);
+        assert!(crowded.png().is_err());
+        let short = Tile {
+            pixels: vec![[0; 3]; 3],
+            ..tile.clone()
+        };
+        assert!(Sheet::new(&["one"]).row("r", vec![short]).png().is_err());
+        let thin = Tile {
+            aspect: f64::NAN,
+            ..tile
+        };
+        assert!(Sheet::new(&["one"]).row("r", vec![thin]).png().is_err());
+    }
+}

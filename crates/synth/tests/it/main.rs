@@ -1,0 +1,4 @@
+//! Drawn patients and studies, looked at from outside.
+
+mod patients;
+mod studies;

@@ -1,0 +1,333 @@
+//! What is wrong with one case: its images, its label map and how they lie to each other.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Case, Dataset, Finding, Severity};
+use crate::{Grid, Image, Labels, io};
+
+/// Corners of two grids that differ by more than this part of the smallest spacing are reported;
+/// rounding in headers of 32-bit floats stays far below it.
+const TOLERANCE_VOX: f64 = 0.01;
+/// Beyond this part of the smallest spacing voxels are paired with the wrong neighbours.
+const WRONG_VOX: f64 = 0.5;
+
+/// Everything found in one case; `labelled` where its side of the dataset has label maps.
+pub(super) fn check_case(dataset: &Dataset, case: &Case, labelled: bool) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut reference: Option<(&Path, Grid)> = None;
+    for (channel, path) in case.images.iter().enumerate() {
+        let image = match io::read_image(path) {
+            Ok(image) => image,
+            Err(_) if !path.exists() => {
+                findings.push(missing_channel(dataset, channel, path));
+                continue;
+            }
+            Err(error) => {
+                findings.push(unreadable(path, &error));
+                continue;
+            }
+        };
+        findings.extend(samples(path, &image));
+        match &reference {
+            None => reference = Some((path, image.into_parts().0)),
+            Some((first, grid)) => findings.extend(geometry(path, image.grid(), first, grid)),
+        }
+    }
+    match &case.label {
+        Some(path) => match io::read_labels(path) {
+            Ok(labels) => {
+                if let Some((image, grid)) = &reference {
+                    findings.extend(geometry(path, labels.grid(), image, grid));
+                }
+                findings.extend(values(dataset, path, &labels));
+            }
+            Err(error) => {
+                findings.push(not_whole(path).unwrap_or_else(|| unreadable(path, &error)));
+            }
+        },
+        None if labelled => findings.push(Finding::new(
+            Severity::Error,
+            case.images.first().map_or(&*dataset.root, |path| path),
+            "label map",
+            "no label map for this image, while others have one",
+            "a label map named as the case in the labels folder",
+            "add the label map, or keep unlabelled images in a dataset of their own",
+        )),
+        None => {}
+    }
+    findings
+        .into_iter()
+        .map(|finding| finding.of(case))
+        .collect()
+}
+
+fn missing_channel(dataset: &Dataset, channel: usize, path: &Path) -> Finding {
+    let name = dataset.channels.get(channel).map_or("unnamed", |name| name);
+    Finding::new(
+        Severity::Error,
+        path,
+        "channel",
+        format!("no file for channel {channel} ({name})"),
+        format!("{} channel(s) per case", dataset.channels.len()),
+        "add the file, remove the case, or correct channel_names in dataset.json",
+    )
+}
+
+fn unreadable(path: &Path, error: &crate::Error) -> Finding {
+    Finding::new(
+        Severity::Error,
+        path,
+        "file",
+        error.to_string(),
+        "a file that can be read",
+        "copy or export the file again, or remove the case",
+    )
+}
+
+fn samples(path: &Path, image: &Image) -> Option<Finding> {
+    let wild = image.data().iter().filter(|v| !v.is_finite()).count();
+    if wild > 0 {
+        return Some(Finding::new(
+            Severity::Error,
+            path,
+            "samples",
+            format!(
+                "{wild} samples that are not finite, of {}",
+                image.data().len()
+            ),
+            "finite samples",
+            "replace them, for example by the value of air, where the image was made",
+        ));
+    }
+    let first = *image.data().first()?;
+    image.data().iter().all(|&v| v == first).then(|| {
+        Finding::new(
+            Severity::Warning,
+            path,
+            "samples",
+            format!("{first} everywhere"),
+            "an image with contrast",
+            "export the image again, or remove the case",
+        )
+    })
+}
+
+/// Compares the grid of `path` with that of the case's first image.
+fn geometry(path: &Path, grid: &Grid, image: &Path, reference: &Grid) -> Option<Finding> {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    if grid.shape() != reference.shape() {
+        return Some(Finding::new(
+            Severity::Error,
+            path,
+            "shape",
+            format!("{:?}", grid.shape()),
+            format!("{:?}, as in {name}", reference.shape()),
+            format!("resample it onto the grid of {name}, or export both from one study"),
+        ));
+    }
+    let smallest = reference
+        .spacing_mm()
+        .into_iter()
+        .fold(f64::INFINITY, f64::min);
+    if grid.matches(reference, TOLERANCE_VOX * smallest) {
+        return None;
+    }
+    let wrong = !grid.matches(reference, WRONG_VOX * smallest);
+    Some(Finding::new(
+        if wrong {
+            Severity::Error
+        } else {
+            Severity::Warning
+        },
+        path,
+        "affine",
+        place(grid),
+        format!(
+            "{}, as in {name}, to within {TOLERANCE_VOX} voxel",
+            place(reference)
+        ),
+        format!(
+            "resample it onto the grid of {name}; where only the header is wrong, copy the \
+             header of {name}"
+        ),
+    ))
+}
+
+fn place(grid: &Grid) -> String {
+    let list = |v: [f64; 3]| v.map(|x| format!("{x:.3}")).join(", ");
+    let last = grid.shape().map(|n| (n - 1) as f64);
+    format!(
+        "spacing ({}) mm, first voxel at ({}) mm, last at ({}) mm",
+        list(grid.spacing_mm()),
+        list(grid.world([0.0; 3])),
+        list(grid.world(last))
+    )
+}
+
+fn values(dataset: &Dataset, path: &Path, labels: &Labels) -> Vec<Finding> {
+    let counts = labels.counts();
+    let mut findings = Vec::new();
+    let unknown: BTreeMap<u16, usize> = counts
+        .iter()
+        .filter(|(value, _)| dataset.labels_declared && !dataset.labels.contains_key(value))
+        .map(|(&value, &n)| (value, n))
+        .collect();
+    if !unknown.is_empty() {
+        let voxels: Vec<String> = unknown
+            .iter()
+            .take(5)
+            .map(|(value, n)| format!("{value} ({n} voxels)"))
+            .collect();
+        let more = unknown.len() - voxels.len();
+        let more = if more > 0 {
+            format!(" and {more} more values")
+        } else {
+            String::new()
+        };
+        let known: Vec<String> = dataset.labels.keys().map(u16::to_string).collect();
+        findings.push(Finding::new(
+            Severity::Error,
+            path,
+            "label values",
+            format!("{}{more}", voxels.join(", ")),
+            format!("the values of dataset.json: {}", known.join(", ")),
+            "name the values in dataset.json, or change them in the label map",
+        ));
+    }
+    if counts.keys().all(|&value| value == 0) {
+        findings.push(Finding::new(
+            Severity::Note,
+            path,
+            "label values",
+            "background only",
+            "at least one labelled voxel",
+            "none where the structure is absent; else add the labels",
+        ));
+    }
+    findings
+}
+
+/// The finding for a label map that reads as an image whose samples are no label values.
+fn not_whole(path: &Path) -> Option<Finding> {
+    let image = io::read_image(path).ok()?;
+    let label =
+        |v: f32| (v - v.round()).abs() <= 1e-3 && (0.0..=f32::from(u16::MAX)).contains(&v.round());
+    let mut wrong = image.data().iter().filter(|v| !label(**v));
+    let first = wrong.next()?;
+    Some(Finding::new(
+        Severity::Error,
+        path,
+        "label values",
+        format!(
+            "{first} and {} more samples that are no label values",
+            wrong.count()
+        ),
+        "whole numbers from 0 to 65535",
+        "save the label map with an integer data type; resample it by nearest neighbour",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{check, trial::Trial};
+
+    const TWO_LABELS: &str = r#"{"channel_names": {"0": "CT", "1": "PET"},
+        "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"}"#;
+
+    /// The findings of a dataset whose one case has the files `write` makes.
+    fn findings(write: impl Fn(&Trial)) -> Vec<Finding> {
+        let trial = Trial::described(TWO_LABELS);
+        trial.image("imagesTr/a_0000.nii.gz", &[0.0, 1.0, 2.0]);
+        trial.image("imagesTr/a_0001.nii.gz", &[0.0, 1.0, 2.0]);
+        trial.labels("labelsTr/a.nii.gz", &[0, 1, 1]);
+        write(&trial);
+        check(&trial.open())
+    }
+
+    /// The single finding.
+    fn finding(write: impl Fn(&Trial)) -> (Severity, String, String, String) {
+        let mut all = findings(write);
+        assert_eq!(all.len(), 1, "{all:#?}");
+        let f = all.remove(0);
+        assert_eq!(f.case.as_deref(), Some("a"));
+        let file = f.file.file_name().map(|n| n.to_string_lossy().into_owned());
+        (f.severity, file.unwrap_or_default(), f.field, f.found)
+    }
+
+    #[test]
+    fn a_sound_case_has_no_findings() {
+        assert_eq!(findings(|_| {}), []);
+    }
+
+    #[test]
+    fn a_missing_label_map_or_channel_is_an_error() {
+        let label = findings(|t| {
+            t.image("imagesTr/b_0000.nii.gz", &[0.0, 1.0]);
+            t.image("imagesTr/b_0001.nii.gz", &[0.0, 1.0]);
+        });
+        assert_eq!((label.len(), &*label[0].field), (1, "label map"));
+        assert_eq!(label[0].severity, Severity::Error);
+        let (severity, file, field, found) = finding(|t| {
+            std::fs::remove_file(t.root().join("imagesTr/a_0001.nii.gz")).expect("it is there");
+        });
+        assert_eq!(
+            (severity, &*file, &*field),
+            (Severity::Error, "a_0001.nii.gz", "channel")
+        );
+        assert!(found.contains("channel 1 (PET)"), "{found}");
+    }
+
+    #[test]
+    fn unreadable_files_are_errors_with_their_reason() {
+        for name in ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"] {
+            let (severity, file, field, found) = finding(|t| t.touch(name));
+            assert_eq!((severity, &*field), (Severity::Error, "file"));
+            assert!(name.ends_with(&file) && found.contains(&file), "{found}");
+        }
+    }
+
+    #[test]
+    fn samples_must_be_finite_and_not_constant() {
+        let wild = finding(|t| t.image("imagesTr/a_0000.nii.gz", &[0.0, f32::NAN, f32::INFINITY]));
+        assert_eq!((wild.0, &*wild.2), (Severity::Error, "samples"));
+        assert!(wild.3.starts_with("2 samples"), "{}", wild.3);
+        let flat = finding(|t| t.image("imagesTr/a_0001.nii.gz", &[4.0; 3]));
+        assert_eq!((flat.0, &*flat.3), (Severity::Warning, "4 everywhere"));
+    }
+
+    #[test]
+    fn grids_of_a_case_must_agree() {
+        let shape = finding(|t| t.labels("labelsTr/a.nii.gz", &[0, 1]));
+        assert_eq!(
+            (shape.0, &*shape.2, &*shape.3),
+            (Severity::Error, "shape", "[2, 1, 1]")
+        );
+        let shifted = |mm| move |t: &Trial| t.image_at("imagesTr/a_0001.nii.gz", &[0., 1., 2.], mm);
+        let far = finding(shifted(1.0));
+        assert_eq!((far.0, &*far.2), (Severity::Error, "affine"));
+        assert!(
+            far.3.contains("first voxel at (1.000, 0.000, 0.000)"),
+            "{}",
+            far.3
+        );
+        assert_eq!(finding(shifted(0.1)).0, Severity::Warning);
+        assert_eq!(findings(shifted(0.005)), []);
+    }
+
+    #[test]
+    fn label_values_must_be_known_whole_numbers() {
+        let unknown = finding(|t| t.labels("labelsTr/a.nii.gz", &[0, 1, 9]));
+        assert_eq!((unknown.0, &*unknown.2), (Severity::Error, "label values"));
+        assert_eq!(unknown.3, "9 (1 voxels)");
+        let fraction = finding(|t| t.image("labelsTr/a.nii.gz", &[0.0, 0.5, -1.0]));
+        assert_eq!(
+            (fraction.0, &*fraction.2),
+            (Severity::Error, "label values")
+        );
+        assert!(fraction.3.starts_with("0.5 and 1 more"), "{}", fraction.3);
+        let empty = finding(|t| t.labels("labelsTr/a.nii.gz", &[0, 0, 0]));
+        assert_eq!((empty.0, &*empty.3), (Severity::Note, "background only"));
+    }
+}

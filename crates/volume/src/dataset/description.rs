@@ -1,0 +1,208 @@
+//! `dataset.json`: what nnU-Net and the Medical Segmentation Decathlon say about a dataset.
+//!
+//! Version 2 of nnU-Net has `channel_names` ({"0": "CT"}), `labels` ({"background": 0}) and
+//! `file_ending`; version 1 and the Decathlon have `modality` and `labels` the other way round
+//! ({"0": "background"}). Keys not used here are ignored: the file is not ours to define.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::{Error, Result};
+
+/// Longest `dataset.json` read, bytes; a list of a hundred thousand cases is about a tenth.
+const LONGEST: u64 = 64 << 20;
+
+/// The parts of `dataset.json` that crossmod uses; `None` where the key is absent.
+#[derive(Debug, Default)]
+pub(super) struct Description {
+    pub(super) name: Option<String>,
+    pub(super) channels: Option<Vec<String>>,
+    pub(super) labels: Option<BTreeMap<u16, String>>,
+    pub(super) file_ending: Option<String>,
+    pub(super) num_training: Option<u64>,
+}
+
+/// The label names (value to name, background included) of a `dataset.json`; `None` where it has
+/// no `labels`.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be read, [`Error::Dataset`] where it is not a
+/// `dataset.json` that crossmod understands.
+pub fn read_label_names(path: &Path) -> Result<Option<BTreeMap<u16, String>>> {
+    Ok(Description::read(path)?.labels)
+}
+
+impl Description {
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let size = fs::metadata(path)
+            .map_err(|e| Error::io("read dataset.json", e, path))?
+            .len();
+        if size > LONGEST {
+            return Err(Error::dataset(
+                format!("expected a dataset.json of at most {LONGEST} bytes, found {size}"),
+                path,
+            ));
+        }
+        let text = fs::read_to_string(path).map_err(|e| Error::io("read dataset.json", e, path))?;
+        Self::parse(&text).map_err(|message| Error::dataset(message, path))
+    }
+
+    fn parse(text: &str) -> std::result::Result<Self, String> {
+        // Some editors write a byte order mark, which JSON does not allow.
+        let value: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))
+            .map_err(|e| format!("expected JSON, found an error ({e}); repair the file"))?;
+        let Value::Object(map) = value else {
+            return Err(
+                "expected a JSON object with channel_names and labels, found another \
+                        kind of value; see the nnU-Net dataset format"
+                    .into(),
+            );
+        };
+        let channels = map.get("channel_names").or_else(|| map.get("modality"));
+        Ok(Self {
+            name: map.get("name").and_then(Value::as_str).map(str::to_owned),
+            channels: channels.map(channel_names).transpose()?,
+            labels: map.get("labels").map(label_names).transpose()?,
+            file_ending: map
+                .get("file_ending")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+            num_training: map.get("numTraining").and_then(number),
+        })
+    }
+}
+
+/// A whole number, also where it is written as a string.
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn channel_names(value: &Value) -> std::result::Result<Vec<String>, String> {
+    let names = match value {
+        Value::Object(map) => (0..map.len())
+            .map(|i| map.get(&i.to_string()).and_then(Value::as_str))
+            .collect(),
+        Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<Vec<_>>>(),
+        _ => None,
+    };
+    match names {
+        Some(names) if !names.is_empty() => Ok(names.into_iter().map(str::to_owned).collect()),
+        _ => Err(format!(
+            "expected channel_names such as {{\"0\": \"CT\"}}, numbered from 0 without a gap, \
+             found {value}; correct them"
+        )),
+    }
+}
+
+fn label_names(value: &Value) -> std::result::Result<BTreeMap<u16, String>, String> {
+    let Value::Object(map) = value else {
+        return Err(format!(
+            "expected labels such as {{\"background\": 0, \"liver\": 1}}, found {value}; correct \
+             them"
+        ));
+    };
+    let mut labels = BTreeMap::new();
+    for (name, value) in pairs(map)? {
+        if name.eq_ignore_ascii_case("ignore") {
+            return Err(format!(
+                "expected labels that are all to be learnt, found \"ignore\" ({value}), which is \
+                 not supported; give those voxels a label or make them background"
+            ));
+        }
+        if let Some(other) = labels.insert(value, name.to_owned()) {
+            return Err(format!(
+                "expected one name per label value, found \"{other}\" and \"{name}\" for {value}; \
+                 give each its own value"
+            ));
+        }
+    }
+    labels.entry(0).or_insert_with(|| "background".to_owned());
+    Ok(labels)
+}
+
+/// (name, value) of each label, whichever way round the file has them.
+fn pairs(map: &Map<String, Value>) -> std::result::Result<Vec<(&str, u16)>, String> {
+    let reversed = !map.is_empty()
+        && map
+            .iter()
+            .all(|(key, value)| key.parse::<u16>().is_ok() && value.is_string());
+    map.iter()
+        .map(|(key, value)| {
+            if value.is_array() {
+                return Err(format!(
+                    "expected one whole number per label, found the region {value} for \
+                     \"{key}\"; regions are not supported: give each part its own label"
+                ));
+            }
+            let (name, value) = if reversed {
+                (value.as_str().unwrap_or_default(), key.parse().ok())
+            } else {
+                (
+                    key.as_str(),
+                    number(value).and_then(|v| u16::try_from(v).ok()),
+                )
+            };
+            value.map(|value| (name, value)).ok_or_else(|| {
+                format!(
+                    "expected a whole number from 0 to 65535 for label \"{key}\", found {}; \
+                     correct it",
+                    map[key]
+                )
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Description::parse(text).expect_err("a description that must be refused")
+    }
+
+    #[test]
+    fn both_versions_say_the_same() {
+        let two = Description::parse(
+            r#"{"channel_names": {"0": "CT", "1": "PET"}, "labels": {"background": 0,
+                "liver": 1}, "numTraining": 3, "file_ending": ".nii.gz", "name": "x"}"#,
+        )
+        .expect("version 2");
+        let one = Description::parse(
+            r#"{"modality": {"1": "PET", "0": "CT"}, "labels": {"1": "liver",
+                "0": "background"}, "numTraining": "3", "training": []}"#,
+        )
+        .expect("version 1");
+        assert_eq!(two.channels, one.channels);
+        assert_eq!(two.channels, Some(vec!["CT".to_owned(), "PET".to_owned()]));
+        assert_eq!(two.labels, one.labels);
+        assert_eq!(two.num_training, Some(3));
+        assert_eq!(one.num_training, Some(3));
+        assert_eq!(two.file_ending.as_deref(), Some(".nii.gz"));
+        assert_eq!(one.file_ending, None);
+    }
+
+    #[test]
+    fn background_is_added() {
+        let d = Description::parse("\u{feff}{\"labels\": {\"liver\": 1}}").expect("labels");
+        assert_eq!(d.labels.expect("labels")[&0], "background");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        assert!(error("{").contains("expected JSON"));
+        assert!(error("[]").contains("JSON object"));
+        assert!(error(r#"{"labels": {"whole": [1, 2]}}"#).contains("the region [1,2]"));
+        assert!(error(r#"{"labels": {"a": 1, "b": 1}}"#).contains("\"a\" and \"b\" for 1"));
+        assert!(error(r#"{"labels": {"a": 1.5}}"#).contains("found 1.5"));
+        assert!(error(r#"{"labels": {"a": -1}}"#).contains("found -1"));
+        assert!(error(r#"{"labels": {"a": 70000}}"#).contains("found 70000"));
+        assert!(error(r#"{"labels": {"a": 1, "ignore": 2}}"#).contains("\"ignore\" (2)"));
+        assert!(error(r#"{"labels": [1]}"#).contains("expected labels such as"));
+        assert!(error(r#"{"channel_names": {"1": "CT"}}"#).contains("numbered from 0"));
+        assert!(error(r#"{"channel_names": {}}"#).contains("numbered from 0"));
+    }
+}

@@ -1,0 +1,199 @@
+//! Files of images and label maps.
+//!
+//! Reading goes by content, then by name; writing by name.
+//!
+//! | name | format |
+//! |---|---|
+//! | `.nii`, `.nii.gz` | NIfTI-1, one file |
+//! | `.hdr` + `.img`, each perhaps `.gz` | NIfTI-1, a pair (read only) |
+//! | `.png` | one slice, 8 or 16 bit grey |
+//! | a folder | PNG slices, one volume |
+//!
+//! What is read is scaled (`slope * stored + intercept`) and lies in RAS millimetres, whatever
+//! the file says it in; [`Storage`] holds how the samples were kept, so that a result can be
+//! written the same way.
+
+pub mod atomic;
+mod nifti;
+mod png;
+mod storage;
+
+use std::{io::Read, path::Path};
+
+use crate::{Error, Grid, Image, Labels, Result};
+
+pub use atomic::write_atomic;
+pub use storage::{Dtype, LengthUnit, Storage};
+
+const SUPPORTED: &str = ".nii, .nii.gz, .hdr with .img, .png, or a folder of PNG slices";
+
+/// How far a stored label may lie from a whole number: scaled or resampled label files carry
+/// rounding errors.
+const LABEL_TOLERANCE: f64 = 1e-3;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Nifti,
+    Png,
+    PngFolder,
+}
+
+/// Reads an image.
+///
+/// # Errors
+/// [`Error::Io`] where the file cannot be read; [`Error::Format`] where it is none of the
+/// supported formats, is damaged, or holds more than one volume or colours.
+pub fn read_image(path: &Path) -> Result<Image> {
+    Ok(read_image_stored(path)?.0)
+}
+
+/// Reads an image and how its samples were kept.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_stored(path: &Path) -> Result<(Image, Storage)> {
+    let (grid, data, storage) = read(path, |v| Ok(v as f32))?;
+    Ok((Image::new(grid, data)?, storage))
+}
+
+/// Reads a label map. Values, after scaling, are whole numbers from 0 to 65535, give or take
+/// 0.001.
+///
+/// # Errors
+/// As [`read_image`], and [`Error::Format`] naming the first value that is not a label.
+pub fn read_labels(path: &Path) -> Result<Labels> {
+    let (grid, data, _) = read(path, label)?;
+    Labels::new(grid, data)
+}
+
+/// Reads where a volume lies and how its samples are kept, not the samples.
+///
+/// # Errors
+/// As [`read_image`], as far as the header tells.
+pub fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
+    match kind_of(path)? {
+        Kind::Nifti => nifti::read_grid(path),
+        Kind::Png => png::read_grid(path),
+        Kind::PngFolder => png::stack::read_grid(path),
+    }
+}
+
+/// Writes an image as `storage` says: `(value - intercept) / slope`, for whole-number types
+/// rounded, with values beyond the type's range at its nearest end and NaN or infinity as 0. Check
+/// the range first where that would matter, or use a float type.
+///
+/// A name without extension becomes a folder of PNG slices. PNG holds no geometry and takes
+/// unscaled [`Dtype::U8`] and [`Dtype::U16`] only.
+///
+/// # Errors
+/// [`Error::Format`] where the name or the type is not supported; [`Error::Io`] where writing
+/// fails, in which case nothing is left behind.
+pub fn write_image(path: &Path, image: &Image, storage: &Storage) -> Result<()> {
+    write(path, image.grid(), image.data(), storage)
+}
+
+/// Writes a label map in the smallest of `u8` and `u16` that holds it, unscaled.
+///
+/// # Errors
+/// As [`write_image`].
+pub fn write_labels(path: &Path, labels: &Labels) -> Result<()> {
+    let most = labels.data().iter().max().copied().unwrap_or(0);
+    let dtype = if most <= u16::from(u8::MAX) {
+        Dtype::U8
+    } else {
+        Dtype::U16
+    };
+    write(
+        path,
+        labels.grid(),
+        labels.data(),
+        &Storage {
+            dtype,
+            ..Storage::default()
+        },
+    )
+}
+
+fn read<T>(
+    path: &Path,
+    convert: impl Fn(f64) -> std::result::Result<T, String>,
+) -> Result<(Grid, Vec<T>, Storage)> {
+    match kind_of(path)? {
+        Kind::Nifti => nifti::read(path, convert),
+        Kind::Png => png::read(path, convert),
+        Kind::PngFolder => png::stack::read(path, convert),
+    }
+}
+
+fn write<T: Copy + Into<f64>>(
+    path: &Path,
+    grid: &Grid,
+    data: &[T],
+    storage: &Storage,
+) -> Result<()> {
+    let name = lower_name(path);
+    if path.is_dir() || !name.contains('.') {
+        png::stack::write(path, grid, data, storage)
+    } else if name.ends_with(".nii") || name.ends_with(".nii.gz") {
+        nifti::write(path, grid, data, storage)
+    } else if name.ends_with(".png") {
+        png::write(path, grid, data, storage)
+    } else {
+        Err(Error::format(
+            "expected a name ending in .nii, .nii.gz or .png, or without extension for a folder \
+             of PNG slices, to write a volume to",
+            path,
+        ))
+    }
+}
+
+fn label(value: f64) -> std::result::Result<u16, String> {
+    let whole = value.round();
+    if (value - whole).abs() <= LABEL_TOLERANCE && (0.0..=65535.0).contains(&whole) {
+        return Ok(whole as u16);
+    }
+    Err(format!(
+        "expected labels, whole numbers from 0 to 65535, found {value}; read it as an image or \
+         name a label map"
+    ))
+}
+
+fn lower_name(path: &Path) -> String {
+    path.file_name()
+        .map(|n| n.to_string_lossy().to_lowercase())
+        .unwrap_or_default()
+}
+
+/// The format of an existing file or folder: what its first bytes say, else what its name says.
+fn kind_of(path: &Path) -> Result<Kind> {
+    if path.is_dir() {
+        return Ok(Kind::PngFolder);
+    }
+    let mut start = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(8).read_to_end(&mut start))
+        .map_err(|e| Error::io("read", e, path))?;
+    if start == png::SIGNATURE {
+        return Ok(Kind::Png);
+    }
+    if nifti::starts_header(&start) {
+        return Ok(Kind::Nifti);
+    }
+    let name = lower_name(path);
+    let named = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    if named(&[".nii", ".hdr", ".img", ".nii.gz", ".hdr.gz", ".img.gz"]) {
+        Ok(Kind::Nifti)
+    } else if named(&[".png"]) {
+        Ok(Kind::Png)
+    } else if start.starts_with(&nifti::GZIP_MAGIC) && nifti::gzip_holds_header(path) {
+        Ok(Kind::Nifti)
+    } else {
+        Err(Error::format(
+            format!("expected {SUPPORTED}, found another format; convert it to NIfTI first"),
+            path,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;
