@@ -34,7 +34,7 @@ pub(crate) struct Global {
     /// Print the result as one JSON object on stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Print more: single cases, affines, each file written
+    /// Print more: single cases, affines, the demo's plans
     #[arg(short, long, global = true, action = ArgAction::SetTrue, conflicts_with = "quiet")]
     verbose: bool,
     /// Print no progress and no notes
@@ -57,14 +57,20 @@ impl Global {
     /// Puts the options into effect.
     pub(crate) fn apply(&self) -> anyhow::Result<Context> {
         if self.device != Device::Cpu {
-            return Err(Usage::new(
+            return Err(Usage::error(
                 "expected --device cpu, the only one this build can use; leave --device out",
             ));
         }
         if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.into())
+                .build_global()?;
         }
-        Ok(Context { json: self.json, verbose: self.verbose, quiet: self.quiet })
+        Ok(Context {
+            json: self.json,
+            verbose: self.verbose,
+            quiet: self.quiet,
+        })
     }
 }
 

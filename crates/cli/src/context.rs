@@ -54,6 +54,10 @@ impl Context {
         value: &T,
         text: impl FnOnce() -> String,
     ) -> anyhow::Result<()> {
-        if self.json { output::json(value) } else { output::text(&text()) }
+        if self.json {
+            output::json(value)
+        } else {
+            output::text(&text())
+        }
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const STOPPED: i32 = 130;
 pub(crate) struct Usage(String);
 
 impl Usage {
-    pub(crate) fn new(message: impl Into<String>) -> anyhow::Error {
+    pub(crate) fn error(message: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self(message.into()))
     }
 }
@@ -80,8 +80,11 @@ mod tests {
 
     #[test]
     fn wrong_usage_and_recipes_are_two_and_the_rest_one() {
-        assert_eq!(code(&Usage::new("x")), 2);
+        assert_eq!(code(&Usage::error("x")), 2);
         assert_eq!(code(&crossmod_learn::Error::Recipe("x".into()).into()), 2);
-        assert_eq!(code(&crossmod_learn::Error::Interrupted { step: 3 }.into()), 1);
+        assert_eq!(
+            code(&crossmod_learn::Error::Interrupted { step: 3 }.into()),
+            1
+        );
     }
 }

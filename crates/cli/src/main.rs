@@ -18,7 +18,10 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    let outcome = cli.global.apply().and_then(|context| cli.verb.run(&context));
+    let outcome = cli
+        .global
+        .apply()
+        .and_then(|context| cli.verb.run(&context));
     match outcome {
         Ok(outcome) => outcome.into(),
         Err(failure) => error::report(&failure, cli.global.json),

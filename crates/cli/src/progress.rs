@@ -45,7 +45,11 @@ impl Bar {
         } else {
             Kind::Lines { last: None }
         };
-        Ok(Self { kind, stage: String::new(), clock: Clock::default() })
+        Ok(Self {
+            kind,
+            stage: String::new(),
+            clock: Clock::default(),
+        })
     }
 }
 
@@ -76,12 +80,12 @@ impl Progress for Bar {
         match &mut self.kind {
             Kind::Quiet => {}
             Kind::Terminal(bar) => {
+                bar.set_message(format!("{left}{message}"));
                 if first {
                     bar.disable_steady_tick();
                     bar.set_style(style("{prefix} {bar:24} {percent:>3}%  {wide_msg}"));
                     bar.set_prefix(self.stage.clone());
                 }
-                bar.set_message(format!("{left}{message}"));
                 bar.set_position((fraction * FULL as f64) as u64);
             }
             Kind::Lines { last } => {
@@ -137,7 +141,9 @@ impl Clock {
 fn style(template: &str) -> ProgressStyle {
     // The templates are constants; a wrong one would only draw indicatif's own bar.
     let style = ProgressStyle::with_template(template);
-    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ")
+    style
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸ ")
 }
 
 /// `4 s`, `3 min 20 s`, `2 h 5 min`.
@@ -174,7 +180,9 @@ mod tests {
     fn time_left_follows_the_pace_since_the_first_figure() {
         let (mut clock, start) = (Clock::default(), Instant::now());
         assert_eq!(clock.left(0.5, start), None);
-        let left = clock.left(0.6, start + Duration::from_secs(10)).expect("a pace");
+        let left = clock
+            .left(0.6, start + Duration::from_secs(10))
+            .expect("a pace");
         assert!((left.as_secs_f64() - 40.0).abs() < 1e-6, "{left:?}");
         assert_eq!(clock.left(1.0, start + Duration::from_secs(50)), None);
     }
@@ -182,6 +190,9 @@ mod tests {
     #[test]
     fn durations_read_well() {
         let said = |s| duration(Duration::from_secs(s));
-        assert_eq!([said(4), said(200), said(7500)], ["4 s", "3 min 20 s", "2 h 5 min"]);
+        assert_eq!(
+            [said(4), said(200), said(7500)],
+            ["4 s", "3 min 20 s", "2 h 5 min"]
+        );
     }
 }

@@ -164,9 +164,9 @@ impl InstanceNorm {
                         beta,
                         slope,
                     };
-                    *sums = level.run(Sums(&instance));
+                    *sums = level.run(Sums(instance));
                     level.run(Gradient {
-                        of: &instance,
+                        of: instance,
                         sums: *sums,
                         dx,
                     });
@@ -222,6 +222,9 @@ const LANES: usize = 32;
 
 /// Elements summed in `f32` before joining in `f64`.
 const BLOCK: usize = 4096;
+
+/// Elements whose terms are held at once: two arrays of it stay in the first-level cache.
+const PIECE: usize = 1024;
 
 struct SquaredDeviations<'a> {
     x: &'a [f32],
@@ -281,6 +284,7 @@ impl Kernel for Apply<'_> {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Instance<'a> {
     x: &'a [f32],
     dy: &'a [f32],
@@ -296,7 +300,7 @@ impl Instance<'_> {
     ///
     /// The sign is that of the very expression of the forward pass: the two must agree at 0.
     #[inline(always)]
-    fn element(&self, x: f32, dy: f32) -> (f32, f32) {
+    fn element(self, x: f32, dy: f32) -> (f32, f32) {
         let z = (x - self.centre) * (self.gamma * self.inverse) + self.beta;
         (
             (x - self.centre) * self.inverse,
@@ -306,44 +310,37 @@ impl Instance<'_> {
 }
 
 /// The sums of g and of g times the normalised value, g the gradient before the activation.
-struct Sums<'a, 'b>(&'a Instance<'b>);
+struct Sums<'a>(Instance<'a>);
 
-impl Kernel for Sums<'_, '_> {
+impl Kernel for Sums<'_> {
     type Output = (f64, f64);
 
     #[inline(always)]
     fn run<V: Lanes>(self) -> (f64, f64) {
         let of = self.0;
         let mut total = (0.0, 0.0);
-        for (x, dy) in of.x.chunks(BLOCK).zip(of.dy.chunks(BLOCK)) {
-            let ((xs, x_rest), (dys, dy_rest)) = (x.as_chunks::<LANES>(), dy.as_chunks::<LANES>());
-            let (mut first, mut second) = ([0.0f32; LANES], [0.0f32; LANES]);
-            for (x, dy) in xs.iter().zip(dys) {
-                for i in 0..LANES {
-                    let (normal, g) = of.element(x[i], dy[i]);
-                    first[i] += g;
-                    second[i] += g * normal;
-                }
-            }
-            for (x, dy) in x_rest.iter().zip(dy_rest) {
+        let (mut first, mut second) = ([0.0; PIECE], [0.0; PIECE]);
+        for (x, dy) in of.x.chunks(PIECE).zip(of.dy.chunks(PIECE)) {
+            let terms = first.iter_mut().zip(&mut second);
+            for ((first, second), (x, dy)) in terms.zip(x.iter().zip(dy)) {
                 let (normal, g) = of.element(*x, *dy);
-                first[0] += g;
-                second[0] += g * normal;
+                *first = g;
+                *second = g * normal;
             }
-            total.0 += first.iter().map(|&v| f64::from(v)).sum::<f64>();
-            total.1 += second.iter().map(|&v| f64::from(v)).sum::<f64>();
+            total.0 += Sum(&first[..x.len()]).run::<V>();
+            total.1 += Sum(&second[..x.len()]).run::<V>();
         }
         total
     }
 }
 
-struct Gradient<'a, 'b> {
-    of: &'a Instance<'b>,
+struct Gradient<'a> {
+    of: Instance<'a>,
     sums: (f64, f64),
     dx: &'a mut [f32],
 }
 
-impl Kernel for Gradient<'_, '_> {
+impl Kernel for Gradient<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -352,7 +349,8 @@ impl Kernel for Gradient<'_, '_> {
         let n = of.x.len() as f64;
         let (mean, along) = ((self.sums.0 / n) as f32, (self.sums.1 / n) as f32);
         let scale = of.gamma * of.inverse;
-        for (dx, (x, dy)) in self.dx.iter_mut().zip(of.x.iter().zip(of.dy)) {
+        let dx = self.dx;
+        for (dx, (x, dy)) in dx.iter_mut().zip(of.x.iter().zip(of.dy)) {
             let (normal, g) = of.element(*x, *dy);
             *dx = scale * (g - mean - normal * along);
         }

@@ -24,8 +24,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
     /// `self * b + c`, rounded once where the CPU can.
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
-    /// The sum of the elements.
-    unsafe fn sum(self) -> f32;
+    /// The sums of the elements of four vectors.
+    unsafe fn sums(of: [Self; 4]) -> [f32; 4];
 }
 
 /// A computation that can be compiled for any instruction set.
@@ -145,8 +145,8 @@ impl Lanes for Portable {
         }))
     }
     #[inline(always)]
-    unsafe fn sum(self) -> f32 {
-        (self.0[0] + self.0[2]) + (self.0[1] + self.0[3])
+    unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
+        of.map(|Self([a, b, c, d])| (a + c) + (b + d))
     }
 }
 
@@ -193,17 +193,40 @@ mod x86 {
             Self(unsafe { _mm256_fmadd_ps(self.0, b.0, c.0) })
         }
         #[inline(always)]
-        unsafe fn sum(self) -> f32 {
+        unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
             // SAFETY: as above.
-            unsafe {
-                let half = _mm_add_ps(
-                    _mm256_castps256_ps128(self.0),
-                    _mm256_extractf128_ps::<1>(self.0),
-                );
-                let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
-                _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)))
-            }
+            unsafe { quarter_sums(fold(of[0].0, of[1].0), fold(of[2].0, of[3].0)) }
         }
+    }
+
+    /// In the low half the sums of neighbouring quarters of `a`, in the high half those of `b`:
+    /// lane i of a half is the sum of lanes i and i + 4.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn fold(a: __m256, b: __m256) -> __m256 {
+        _mm256_add_ps(
+            _mm256_permute2f128_ps::<0x20>(a, b),
+            _mm256_permute2f128_ps::<0x31>(a, b),
+        )
+    }
+
+    /// The sums of the four quarters of `(ab, cd)`.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn quarter_sums(ab: __m256, cd: __m256) -> [f32; 4] {
+        // Within quarters: a a c c | b b d d, then a c a c | b d b d.
+        let pairs = _mm256_add_ps(
+            _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+            _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+        );
+        let sums = _mm256_add_ps(pairs, _mm256_movehdup_ps(pairs));
+        let low = _mm256_castps256_ps128(sums);
+        let high = _mm256_extractf128_ps::<1>(sums);
+        let mut out = [0.0; 4];
+        // SAFETY: `out` holds four elements.
+        unsafe { _mm_storeu_ps(out.as_mut_ptr(), _mm_shuffle_ps::<0b10_00_10_00>(low, high)) };
+        // a c b d
+        [out[0], out[2], out[1], out[3]]
     }
 
     #[derive(Clone, Copy)]
@@ -234,10 +257,25 @@ mod x86 {
             Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
         }
         #[inline(always)]
-        unsafe fn sum(self) -> f32 {
-            // SAFETY: as above.
-            unsafe { _mm512_reduce_add_ps(self.0) }
+        unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
+            // SAFETY: as above; a CPU with AVX-512 has AVX2.
+            unsafe {
+                let [a, b, c, d] = [
+                    halves(of[0].0),
+                    halves(of[1].0),
+                    halves(of[2].0),
+                    halves(of[3].0),
+                ];
+                quarter_sums(fold(a, b), fold(c, d))
+            }
         }
+    }
+
+    /// The sum of the two halves.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn halves(a: __m512) -> __m256 {
+        _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))
     }
 }
 
@@ -248,28 +286,30 @@ mod tests {
     struct Check;
 
     impl Kernel for Check {
-        type Output = (Vec<f32>, f32);
+        type Output = (Vec<f32>, [f32; 4]);
         #[inline(always)]
         fn run<V: Lanes>(self) -> Self::Output {
             let a: Vec<f32> = (0..V::LANES).map(|i| i as f32).collect();
             let mut out = vec![0.0; V::LANES];
             // SAFETY: called through Level::run; both vectors hold LANES elements.
-            let sum = unsafe {
+            let sums = unsafe {
                 let v = V::load(a.as_ptr()).mul_add(V::splat(2.0), V::splat(1.0));
                 v.store(out.as_mut_ptr());
-                v.sum()
+                V::sums([v, V::load(a.as_ptr()), V::splat(3.0), V::splat(-1.0)])
             };
-            (out, sum)
+            (out, sums)
         }
     }
 
     #[test]
     fn every_level_computes_the_same() {
         for level in Level::all() {
-            let (out, sum) = level.run(Check);
-            let expected: Vec<f32> = (0..level.lanes()).map(|i| 2.0 * i as f32 + 1.0).collect();
+            let (out, sums) = level.run(Check);
+            let n = level.lanes();
+            let expected: Vec<f32> = (0..n).map(|i| 2.0 * i as f32 + 1.0).collect();
             assert_eq!(out, expected, "{level:?}");
-            assert_eq!(sum, expected.iter().sum::<f32>(), "{level:?}");
+            let n = n as f32;
+            assert_eq!(sums, [n * n, n * (n - 1.0) / 2.0, 3.0 * n, -n], "{level:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ pub mod weights;
 pub use conv::{Conv, ConvTransposed};
 pub use patchgan::{PatchGan, PatchGanConfig};
 pub use resnet::{Head, ResNet, ResNetConfig};
-pub use segmentor::{Segmentor, SegmentorConfig};
+pub use segmentor::{Segmentor, SegmentorConfig, SegmentorKind};
 pub use unet::{UNet, UNetConfig};
 
 /// Standard deviation of CycleGAN's initial weights (Zhu et al., arXiv:1703.10593, §7.1).

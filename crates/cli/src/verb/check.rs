@@ -23,10 +23,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let opened = Dataset::open(&args.dataset)?;
     let other = args.against.as_deref().map(Dataset::open).transpose()?;
     let mut findings = dataset::check(&opened);
-    findings.extend(other.iter().flat_map(|other| dataset::check_pair(&opened, other)));
-    context.result(&json!({ "findings": findings }), || text(&findings, &opened))?;
+    findings.extend(
+        other
+            .iter()
+            .flat_map(|other| dataset::check_pair(&opened, other)),
+    );
+    context.result(&json!({ "findings": findings }), || {
+        text(&findings, &opened)
+    })?;
     let errors = findings.iter().any(|f| f.severity == Severity::Error);
-    Ok(if errors { Outcome::Findings } else { Outcome::Done })
+    Ok(if errors {
+        Outcome::Findings
+    } else {
+        Outcome::Done
+    })
 }
 
 fn text(findings: &[Finding], dataset: &Dataset) -> String {
@@ -54,8 +64,15 @@ fn paragraph(finding: &Finding, root: &Path) -> String {
         Severity::Warning => "warning",
         Severity::Note => "note",
     };
-    let file = finding.file.strip_prefix(root).unwrap_or(&finding.file).display();
-    let case = finding.case.as_ref().map_or(String::new(), |case| format!("{case}: "));
+    let file = finding
+        .file
+        .strip_prefix(root)
+        .unwrap_or(&finding.file)
+        .display();
+    let case = finding
+        .case
+        .as_ref()
+        .map_or(String::new(), |case| format!("{case}: "));
     format!(
         "{severity}: {case}{}: {file}\n  found     {}\n  expected  {}\n  repair    {}\n\n",
         finding.field, finding.found, finding.expected, finding.repair

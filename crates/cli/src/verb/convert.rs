@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crossmod_volume::space::{
-    Interpolation, Orientation, grid_with_spacing, reorient_image, reorient_labels,
-    resample_image, resample_labels_linear,
+    Interpolation, Orientation, grid_with_spacing, reorient_image, reorient_labels, resample_image,
+    resample_labels_linear,
 };
 use crossmod_volume::{Grid, io};
 use serde_json::json;
@@ -33,7 +33,8 @@ pub(crate) struct Args {
 }
 
 fn orientation(text: &str) -> Result<Orientation, String> {
-    text.parse().map_err(|e: crossmod_volume::Error| e.to_string())
+    text.parse()
+        .map_err(|e: crossmod_volume::Error| e.to_string())
 }
 
 fn spacing(text: &str) -> Result<[f64; 3], String> {
@@ -46,7 +47,11 @@ fn spacing(text: &str) -> Result<[f64; 3], String> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let target = |grid: &Grid| args.spacing.map(|mm| grid_with_spacing(grid, mm)).transpose();
+    let target = |grid: &Grid| {
+        args.spacing
+            .map(|mm| grid_with_spacing(grid, mm))
+            .transpose()
+    };
     let grid = if args.labels {
         let mut labels = io::read_labels(&args.input)?;
         if let Some(orientation) = args.orient {

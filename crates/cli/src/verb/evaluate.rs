@@ -40,7 +40,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         ));
     }
     context.result(&json, || {
-        let cases = if context.verbose { per_case(&evaluation) } else { String::new() };
+        let cases = if context.verbose {
+            per_case(&evaluation)
+        } else {
+            String::new()
+        };
         format!("{cases}{}", evaluation.table())
     })?;
     Ok(Outcome::Done)
@@ -48,7 +52,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 
 /// Dice of each case and label, one line a case.
 fn per_case(evaluation: &Evaluation) -> String {
-    let width = evaluation.cases.iter().map(|c| c.case.chars().count()).max().unwrap_or(0);
+    let width = evaluation
+        .cases
+        .iter()
+        .map(|c| c.case.chars().count())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
     for case in &evaluation.cases {
         text.push_str(&format!("{:<width$}", case.case));

@@ -78,10 +78,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let failed = files.iter().any(|e| matches!(e, Entry::Error { .. }));
     let report = Report { files };
     context.result(&report, || {
-        let texts: Vec<String> = report.files.iter().map(|e| e.text(context.verbose)).collect();
+        let texts: Vec<String> = report
+            .files
+            .iter()
+            .map(|e| e.text(context.verbose))
+            .collect();
         texts.join("\n")
     })?;
-    Ok(if failed { Outcome::Findings } else { Outcome::Done })
+    Ok(if failed {
+        Outcome::Findings
+    } else {
+        Outcome::Done
+    })
 }
 
 /// What a path holds. An error is an entry too: the other files are still told about.
@@ -100,7 +108,9 @@ fn entry(path: &Path) -> Entry {
 
 fn holds_slices(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|entries| {
-        entries.flatten().any(|e| matches!(stem_and_ending(&e.path()), Some((_, ".png"))))
+        entries
+            .flatten()
+            .any(|e| matches!(stem_and_ending(&e.path()), Some((_, ".png"))))
     })
 }
 
@@ -193,8 +203,16 @@ impl DatasetInfo {
 
     fn text(&self) -> String {
         let what = if self.slices { "slices" } else { "volumes" };
-        let labels: Vec<String> = self.labels.iter().map(|(v, n)| format!("{v} {n}")).collect();
-        let declared = if self.labels_declared { "" } else { " (no dataset.json names others)" };
+        let labels: Vec<String> = self
+            .labels
+            .iter()
+            .map(|(v, n)| format!("{v} {n}"))
+            .collect();
+        let declared = if self.labels_declared {
+            ""
+        } else {
+            " (no dataset.json names others)"
+        };
         format!(
             "{}\n  dataset      {}\n  channels     {}\n  training     {} {what}, {} labelled\n  \
              test         {} {what}, {} labelled\n  patients     {}\n  labels       {}{declared}\n",
@@ -227,7 +245,10 @@ mod tests {
 
     #[test]
     fn labels_are_few_whole_numbers() {
-        assert_eq!(labels(&[0.0, 2.0, 2.0]), Some(BTreeMap::from([(0, 1), (2, 2)])));
+        assert_eq!(
+            labels(&[0.0, 2.0, 2.0]),
+            Some(BTreeMap::from([(0, 1), (2, 2)]))
+        );
         assert_eq!(labels(&[0.0, 0.5]), None);
         assert_eq!(labels(&[-1.0]), None);
         assert_eq!(labels(&[f32::NAN]), None);

@@ -45,8 +45,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         .map_err(after_files)?;
     drop(progress);
     let out = args.output.display();
-    context.result(&json!({ "written": written, "out": out.to_string() }), || {
-        format!("{written} segmented: {out}")
-    })?;
+    context.result(
+        &json!({ "written": written, "out": out.to_string() }),
+        || format!("{written} segmented: {out}"),
+    )?;
     Ok(Outcome::Done)
 }

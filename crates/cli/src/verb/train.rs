@@ -36,7 +36,7 @@ pub(crate) struct Args {
           value_parser = clap::value_parser!(u64).range(1..))]
     steps: Option<u64>,
     /// End after this many minutes of training
-    #[arg(long, value_name = "M", value_parser = positive)]
+    #[arg(long, value_name = "M", value_parser = positive, allow_negative_numbers = true)]
     minutes: Option<f64>,
     /// Continue the run in RUN; needs no other argument
     #[arg(long)]
@@ -44,7 +44,7 @@ pub(crate) struct Args {
 }
 
 /// A number above 0.
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value.is_finite() && value > 0.0 => Ok(value),
         _ => Err("expected a number above 0".into()),
@@ -60,8 +60,15 @@ struct Report<'a> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let summary = if args.resume { resume(args, context)? } else { start(args, context)? };
-    let report = Report { run: args.out.to_string_lossy(), summary: &summary };
+    let summary = if args.resume {
+        resume(args, context)?
+    } else {
+        start(args, context)?
+    };
+    let report = Report {
+        run: args.out.to_string_lossy(),
+        summary: &summary,
+    };
     context.result(&report, || {
         let time = duration(Duration::from_secs_f64(summary.seconds));
         let mut text = format!("{}: {} steps in {time}\n", report.run, summary.steps);
@@ -95,7 +102,9 @@ fn resume(args: &Args, context: &Context) -> anyhow::Result<Summary> {
 }
 
 fn budget(args: &Args) -> Option<Budget> {
-    args.steps.map(Budget::Steps).or(args.minutes.map(Budget::Minutes))
+    args.steps
+        .map(Budget::Steps)
+        .or(args.minutes.map(Budget::Minutes))
 }
 
 /// A run keeps its recipe; one that is given again must be the same.
@@ -104,11 +113,15 @@ fn check_recipe(args: &Args, run: &RunFolder) -> anyhow::Result<()> {
         return Ok(());
     }
     let own: Recipe = run.read_toml("recipe.toml")?;
-    let given = args.recipe.as_deref().map(|name| Recipe::load(name, &args.set)).transpose()?;
+    let given = args
+        .recipe
+        .as_deref()
+        .map(|name| Recipe::load(name, &args.set))
+        .transpose()?;
     if given.as_ref() == Some(&own) {
         return Ok(());
     }
-    Err(Usage::new(format!(
+    Err(Usage::error(format!(
         "expected the recipe the run was started with, found another; leave RECIPE and --set out \
          to continue with the run's own, or start a new run: {}",
         run.file("recipe.toml").display()
@@ -121,9 +134,8 @@ fn check_data(args: &Args, run: &RunFolder) -> anyhow::Result<()> {
         return Ok(());
     }
     let path = run.file("manifest.json");
-    let read = || -> anyhow::Result<Manifest> {
-        Ok(serde_json::from_slice(&std::fs::read(&path)?)?)
-    };
+    let read =
+        || -> anyhow::Result<Manifest> { Ok(serde_json::from_slice(&std::fs::read(&path)?)?) };
     let manifest =
         read().with_context(|| format!("could not read the manifest: {}", path.display()))?;
     let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -134,10 +146,11 @@ fn check_data(args: &Args, run: &RunFolder) -> anyhow::Result<()> {
     for (flag, given, own) in sides {
         let Some(given) = given else { continue };
         if own.as_deref().map(place) != Some(place(given)) {
-            return Err(Usage::new(format!(
+            return Err(Usage::error(format!(
                 "expected the --{flag} the run was started with ({}), found {}; leave it out to \
                  continue, or start a new run: {}",
-                own.as_ref().map_or("none".into(), |p| p.display().to_string()),
+                own.as_ref()
+                    .map_or("none".into(), |p| p.display().to_string()),
                 given.display(),
                 run.root().display()
             )));

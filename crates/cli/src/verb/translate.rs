@@ -21,7 +21,12 @@ pub(crate) struct Args {
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Which way
-    #[arg(long, value_enum, value_name = "DIRECTION", default_value = "source-to-target")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "DIRECTION",
+        default_value = "source-to-target"
+    )]
     direction: Direction,
 }
 
@@ -40,12 +45,19 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         Direction::TargetToSource => window::Direction::TargetToSource,
     };
     let mut progress = context.progress()?;
-    let written = window::translate(&args.run, &args.input, &args.output, direction, &mut progress)
-        .map_err(after_files)?;
+    let written = window::translate(
+        &args.run,
+        &args.input,
+        &args.output,
+        direction,
+        &mut progress,
+    )
+    .map_err(after_files)?;
     drop(progress);
     let out = args.output.display();
-    context.result(&json!({ "written": written, "out": out.to_string() }), || {
-        format!("{written} translated: {out}")
-    })?;
+    context.result(
+        &json!({ "written": written, "out": out.to_string() }),
+        || format!("{written} translated: {out}"),
+    )?;
     Ok(Outcome::Done)
 }

@@ -6,6 +6,7 @@ use super::sweep::Sweep;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
 use rayon::prelude::*;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Bytes of the padded copy that a task should find in its second-level cache: a quarter of a
@@ -17,6 +18,9 @@ const WEIGHTS: usize = 16 << 10;
 
 /// A multiple of every number of vectors that the inner loop takes at once.
 const GRANULE: usize = 24;
+
+/// Elements of the largest tile: 24 vectors of 16.
+const BUFFER: usize = 384;
 
 /// Everything a correlation needs.
 #[derive(Clone, Copy)]
@@ -159,85 +163,24 @@ impl Task<'_> {
                 starts[i] = of.sweep.starts[first + i.min(count - 1)];
                 together &= starts[i] == starts[0] + i * V::LANES;
             }
+            let tile = Tile {
+                task: self,
+                views: &views,
+                weights: weights.as_ptr(),
+                block,
+                first,
+                count,
+            };
+            let add = channels.start > 0;
             // SAFETY: the caller's promise.
             unsafe {
-                let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
-                for c in 0..BLOCK {
-                    let shift = (block + c) * of.out_stride;
-                    if channels.start > 0 {
-                        for i in 0..count {
-                            sums[c][i] = self.load(first + i, shift);
-                        }
-                    } else if let Some(bias) = of.bias {
-                        sums[c] = [V::splat(bias[block + c]); SPAN];
-                    }
-                }
-                let sums = if together {
-                    tile::<V, BLOCK, SPAN, true>(&views, starts, weights.as_ptr(), sums)
+                if together {
+                    tile.run::<V, BLOCK, SPAN, true>(starts, add);
                 } else {
-                    tile::<V, BLOCK, SPAN, false>(&views, starts, weights.as_ptr(), sums)
-                };
-                for c in 0..BLOCK {
-                    let shift = (block + c) * of.out_stride;
-                    for i in 0..count {
-                        self.store(sums[c][i], first + i, shift);
-                    }
+                    tile.run::<V, BLOCK, SPAN, false>(starts, add);
                 }
             }
             first += SPAN;
-        }
-    }
-
-    /// The outputs under a vector.
-    ///
-    /// # Safety
-    ///
-    /// As [`Task::block`].
-    #[inline(always)]
-    unsafe fn load<V: Lanes>(&self, vector: usize, shift: usize) -> V {
-        let pieces = self.of.sweep.pieces(vector);
-        // SAFETY: the caller's promise; `at` checks the bounds.
-        unsafe {
-            if let [piece] = pieces
-                && piece.len as usize == V::LANES
-            {
-                return V::load(self.out.at(shift + piece.place, V::LANES));
-            }
-            let mut lanes = [0.0; 16];
-            for piece in pieces {
-                let len = piece.len as usize;
-                let from = self.out.at(shift + piece.place, len);
-                for (i, lane) in lanes[piece.lane as usize..][..len].iter_mut().enumerate() {
-                    *lane = from.add(i).read();
-                }
-            }
-            V::load(lanes.as_ptr())
-        }
-    }
-
-    /// # Safety
-    ///
-    /// As [`Task::block`].
-    #[inline(always)]
-    unsafe fn store<V: Lanes>(&self, sum: V, vector: usize, shift: usize) {
-        let pieces = self.of.sweep.pieces(vector);
-        // SAFETY: the caller's promise; `at` checks the bounds.
-        unsafe {
-            if let [piece] = pieces
-                && piece.len as usize == V::LANES
-            {
-                sum.store(self.out.at(shift + piece.place, V::LANES));
-                return;
-            }
-            let mut lanes = [0.0; 16];
-            sum.store(lanes.as_mut_ptr());
-            for piece in pieces {
-                let len = piece.len as usize;
-                let to = self.out.at(shift + piece.place, len);
-                for (i, &lane) in lanes[piece.lane as usize..][..len].iter().enumerate() {
-                    to.add(i).write(lane);
-                }
-            }
         }
     }
 }
@@ -252,63 +195,158 @@ struct Views<'a> {
     taps: &'a [usize],
 }
 
-/// Adds to `BLOCK` channels of `SPAN` vectors, all sums in registers. With `TOGETHER` the vectors
-/// follow each other in the copy and one address serves all.
-///
-/// # Safety
-///
-/// The CPU has V; all reads lie in the copy and in the weights.
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-unsafe fn tile<V: Lanes, const BLOCK: usize, const SPAN: usize, const TOGETHER: bool>(
-    views: &Views<'_>,
-    starts: [usize; SPAN],
-    mut weights: *const f32,
-    mut sums: [[V; SPAN]; BLOCK],
-) -> [[V; SPAN]; BLOCK] {
-    // Plain loops, no closures: a closure is a function of its own, without the instructions of V.
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut from = [views.source.as_ptr(); SPAN];
+/// A block of output channels of a few vectors.
+struct Tile<'a, 'b> {
+    task: &'a Task<'b>,
+    views: &'a Views<'a>,
+    weights: *const f32,
+    /// First output channel.
+    block: usize,
+    /// First vector.
+    first: usize,
+    /// Vectors that count.
+    count: usize,
+}
+
+impl Tile<'_, '_> {
+    /// Sums `BLOCK` channels of `SPAN` vectors in registers, beginning with what the output holds
+    /// (`add`) or with the bias. With `TOGETHER` the vectors follow each other in the copy and one
+    /// address serves all.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V; all reads lie in the copy and in the weights; no other task writes these
+    /// outputs.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+    unsafe fn run<V: Lanes, const BLOCK: usize, const SPAN: usize, const TOGETHER: bool>(
+        &self,
+        starts: [usize; SPAN],
+        add: bool,
+    ) {
+        // Plain loops, no closures: a closure is a function of its own, without the instructions
+        // of V. And short loops of constant length: sums stay in registers only if all are unrolled.
+        let of = &self.task.of;
+        let Views {
+            source,
+            channels,
+            stride,
+            taps,
+        } = *self.views;
+        // Vectors whose lanes all belong to neighbouring outputs are loaded and stored where these
+        // lie, others by way of a buffer.
+        let mut places = [0; SPAN];
+        let mut whole = self.count == SPAN;
         for i in 0..SPAN {
-            let start = if TOGETHER {
-                starts[0] + i * V::LANES
-            } else {
-                starts[i]
-            };
-            from[i] = from[i].add(start);
+            let pieces = of.sweep.pieces(self.first + i.min(self.count - 1));
+            whole &= pieces.len() == 1 && pieces[0].len as usize == V::LANES;
+            places[i] = pieces.first().map_or(0, |piece| piece.place);
         }
-        for channel in 0..views.channels {
-            let shift = channel * views.stride;
-            for &tap in views.taps {
-                let at = shift + tap;
-                // The fewer operands are held, the others pass through one register.
-                if SPAN <= BLOCK {
-                    let mut values = [V::splat(0.0); SPAN];
+        // SAFETY: the caller's promise; `Shared::at` checks the bounds of the output.
+        unsafe {
+            let mut buffer = MaybeUninit::<[f32; BUFFER]>::uninit();
+            let mut to = [buffer.as_mut_ptr().cast::<f32>(); SPAN];
+            let mut step = SPAN * V::LANES;
+            for i in 0..SPAN {
+                to[i] = to[i].add(i * V::LANES);
+            }
+            if whole {
+                step = of.out_stride;
+                for i in 0..SPAN {
+                    let len = (BLOCK - 1) * step + V::LANES;
+                    to[i] = self.task.out.at(self.block * step + places[i], len);
+                }
+            } else if add {
+                buffer.write([0.0; BUFFER]);
+                self.exchange(to[0], BLOCK, [step, V::LANES], false);
+            }
+            let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
+            for c in 0..BLOCK {
+                if add {
                     for i in 0..SPAN {
-                        values[i] = V::load(from[i].add(at));
+                        sums[c][i] = V::load(to[i].add(c * step));
                     }
-                    for c in 0..BLOCK {
-                        let weight = V::splat(*weights.add(c));
+                } else if let Some(bias) = of.bias {
+                    sums[c] = [V::splat(bias[self.block + c]); SPAN];
+                }
+            }
+            let mut weights = self.weights;
+            let mut from = [source.as_ptr(); SPAN];
+            for i in 0..SPAN {
+                let start = if TOGETHER {
+                    starts[0] + i * V::LANES
+                } else {
+                    starts[i]
+                };
+                from[i] = from[i].add(start);
+            }
+            for channel in 0..channels {
+                let shift = channel * stride;
+                for &tap in taps {
+                    let at = shift + tap;
+                    // The fewer operands are held, the others pass through one register.
+                    if SPAN <= BLOCK {
+                        let mut values = [V::splat(0.0); SPAN];
                         for i in 0..SPAN {
-                            sums[c][i] = values[i].mul_add(weight, sums[c][i]);
+                            values[i] = V::load(from[i].add(at));
+                        }
+                        for c in 0..BLOCK {
+                            let weight = V::splat(*weights.add(c));
+                            for i in 0..SPAN {
+                                sums[c][i] = values[i].mul_add(weight, sums[c][i]);
+                            }
+                        }
+                    } else {
+                        let mut held = [V::splat(0.0); BLOCK];
+                        for c in 0..BLOCK {
+                            held[c] = V::splat(*weights.add(c));
+                        }
+                        for i in 0..SPAN {
+                            let value = V::load(from[i].add(at));
+                            for c in 0..BLOCK {
+                                sums[c][i] = value.mul_add(held[c], sums[c][i]);
+                            }
                         }
                     }
-                } else {
-                    let mut held = [V::splat(0.0); BLOCK];
-                    for c in 0..BLOCK {
-                        held[c] = V::splat(*weights.add(c));
-                    }
-                    for i in 0..SPAN {
-                        let value = V::load(from[i].add(at));
-                        for c in 0..BLOCK {
-                            sums[c][i] = value.mul_add(held[c], sums[c][i]);
+                    weights = weights.add(BLOCK);
+                }
+            }
+            for c in 0..BLOCK {
+                for i in 0..SPAN {
+                    sums[c][i].store(to[i].add(c * step));
+                }
+            }
+            if !whole {
+                self.exchange(to[0], BLOCK, [step, V::LANES], true);
+            }
+        }
+    }
+
+    /// Copies lanes that belong to outputs between the outputs of `channels` channels and a buffer
+    /// whose channels and vectors are `steps` apart.
+    ///
+    /// # Safety
+    ///
+    /// As [`Tile::run`]; the buffer holds what is read from it, and has room for the rest.
+    #[inline(never)]
+    unsafe fn exchange(&self, buffer: *mut f32, channels: usize, steps: [usize; 2], store: bool) {
+        for i in 0..self.count {
+            for piece in self.task.of.sweep.pieces(self.first + i) {
+                let len = piece.len as usize;
+                for c in 0..channels {
+                    let place = (self.block + c) * self.task.of.out_stride + piece.place;
+                    // SAFETY: the caller's promise; `at` checks the bounds.
+                    unsafe {
+                        let inner = buffer.add(c * steps[0] + i * steps[1] + piece.lane as usize);
+                        let outer = self.task.out.at(place, len);
+                        if store {
+                            outer.copy_from_nonoverlapping(inner, len);
+                        } else {
+                            inner.copy_from_nonoverlapping(outer, len);
                         }
                     }
                 }
-                weights = weights.add(BLOCK);
             }
         }
-        sums
     }
 }

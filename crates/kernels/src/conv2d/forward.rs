@@ -4,7 +4,7 @@ use super::Conv2d;
 use super::correlate::Correlation;
 use super::pack::{blocks, pack};
 use super::pad::Layout;
-use super::sweep::Sweep;
+use super::sweep::{Frame, Sweep};
 use crate::scratch::Scratch;
 use crate::simd::Level;
 
@@ -27,8 +27,8 @@ impl Padded {
             size: phase,
             planes: Sweep::prefers_planes(level.lanes(), size, phase[1]),
         };
-        let samples = conv.out_channels * size[0] * size[1];
-        let sweep = Sweep::new(level.lanes(), &layout, size, samples, 0);
+        let frame = Frame::tight(size, conv.out_channels);
+        let sweep = Sweep::new(level.lanes(), &layout, size, &frame, 0);
         let mut taps = Vec::with_capacity(conv.taps());
         for a in 0..conv.kernel[0] {
             taps.extend((0..conv.kernel[1]).map(|b| layout.tap(a, b)));

@@ -7,7 +7,7 @@
 use super::correlate::Correlation;
 use super::pack::{blocks, pack};
 use super::pad::{Layout, place};
-use super::sweep::Sweep;
+use super::sweep::{Frame, Sweep};
 use super::{Conv2d, Padding};
 use crate::scratch::Scratch;
 use crate::simd::Level;
@@ -87,10 +87,6 @@ pub(super) fn grad_input(level: Level, conv: &Conv2d, dy: &[f32], w: &[f32], dx:
     if dx.is_empty() {
         return;
     }
-    if conv.out_channels == 0 {
-        dx.fill(0.0);
-        return;
-    }
     let s = conv.stride;
     let axes = [Axis::new(conv, 0), Axis::new(conv, 1)];
     let phases = || {
@@ -125,18 +121,24 @@ pub(super) fn grad_input(level: Level, conv: &Conv2d, dy: &[f32], w: &[f32], dx:
     let blocks = blocks(level, conv.in_channels);
 
     let direct = s == 1 && conv.mode == Padding::Zero;
-    let sizes: Vec<usize> = phases().map(|(a, b)| a.count * b.count).collect();
-    let planes = conv.batch * conv.in_channels;
-    let mut parts = if direct {
-        Scratch::take(0)
-    } else {
-        Scratch::take(planes * sizes.iter().sum::<usize>())
-    };
+    let frames: Vec<Frame> = phases()
+        .map(|(a, b)| {
+            let size = [a.count, b.count];
+            if direct {
+                Frame::tight(size, conv.in_channels)
+            } else {
+                Frame::roomy(level.lanes(), &layout, size, conv.in_channels)
+            }
+        })
+        .collect();
+    let room: usize = frames.iter().map(|frame| conv.batch * frame.sample).sum();
+    let mut parts = Scratch::take(if direct { 0 } else { room });
     let mut rest = &mut parts[..];
-    for (i, (a, b)) in phases().enumerate() {
-        let (part, tail) = rest.split_at_mut(if direct { 0 } else { planes * sizes[i] });
+    for (i, ((a, b), frame)) in phases().zip(&frames).enumerate() {
+        let len = if direct { 0 } else { conv.batch * frame.sample };
+        let (part, tail) = rest.split_at_mut(len);
         rest = tail;
-        if sizes[i] == 0 {
+        if a.count * b.count == 0 {
             continue;
         }
         let out = if direct { &mut *dx } else { part };
@@ -158,13 +160,7 @@ pub(super) fn grad_input(level: Level, conv: &Conv2d, dy: &[f32], w: &[f32], dx:
         }
         let size = [a.count, b.count];
         let origin = layout.tap(axes[0].origin(a), axes[1].origin(b));
-        let sweep = Sweep::new(
-            level.lanes(),
-            &layout,
-            size,
-            conv.in_channels * sizes[i],
-            origin,
-        );
+        let sweep = Sweep::new(level.lanes(), &layout, size, frame, origin);
         let weights = pack(&blocks, conv.out_channels, &order, |out, channel| {
             &w[(channel * conv.in_channels + out) * conv.taps()..][..conv.taps()]
         });
@@ -177,61 +173,85 @@ pub(super) fn grad_input(level: Level, conv: &Conv2d, dy: &[f32], w: &[f32], dx:
             weights: &weights,
             blocks: &blocks,
             bias: None,
-            out_stride: sizes[i],
+            out_stride: frame.channel,
         }
         .run(level, out);
     }
     if !direct {
-        gather(conv, &axes, &sizes, &parts, dx);
+        gather(conv, &axes, &frames, &parts, dx);
     }
 }
 
 /// Joins the phases into `dx` and adds what fell into the padding to where it came from.
-fn gather(conv: &Conv2d, axes: &[Axis; 2], sizes: &[usize], parts: &[f32], dx: &mut [f32]) {
+fn gather(conv: &Conv2d, axes: &[Axis; 2], frames: &[Frame], parts: &[f32], dx: &mut [f32]) {
     let s = conv.stride;
     let [rows, cols] = conv.in_size;
-    let planes = conv.batch * conv.in_channels;
     let [down, across] = axes;
     let padding = conv.padding as isize;
-    let mut offsets = vec![0; sizes.len()];
-    for i in 1..sizes.len() {
-        offsets[i] = offsets[i - 1] + planes * sizes[i - 1];
+    let mut offsets = vec![0; frames.len()];
+    for i in 1..frames.len() {
+        offsets[i] = offsets[i - 1] + conv.batch * frames[i - 1].sample;
     }
+    // Phase r of the columns of padded row u.
+    let part = |plane: usize, u: usize, r: usize| {
+        let i = u % s * s + r;
+        let row = u / s - down.phases[u % s].first;
+        let start = offsets[i] + plane * frames[i].channel + row * frames[i].row;
+        &parts[start..][..across.phases[r].count]
+    };
+    // Padded elements before the image.
+    let inner = [conv.padding - down.low, conv.padding - across.low];
+    let width = across.high - across.low;
     let least = (1 << 14) / (rows * cols) + 1;
     dx.par_chunks_mut(rows * cols)
         .with_min_len(least)
         .enumerate()
         .for_each(|(plane, dx)| {
-            let mut line = vec![0.0; across.high - across.low];
-            dx.fill(0.0);
-            for u in down.low..down.high {
-                for (r, phase) in across.phases.iter().enumerate() {
-                    let i = u % s * s + r;
-                    let row = u / s - down.phases[u % s].first;
-                    let part = &parts[offsets[i] + plane * sizes[i] + row * phase.count..];
-                    let first = s * phase.first + r - across.low;
-                    for (to, from) in line[first..]
-                        .iter_mut()
-                        .step_by(s)
-                        .zip(&part[..phase.count])
-                    {
-                        *to = *from;
-                    }
-                }
+            let mut joined = vec![0.0; if s == 2 { width } else { 0 }];
+            // The rows of the image itself first, then those of the padding.
+            let image = down.low + inner[0]..down.low + inner[0] + rows;
+            let border = (down.low..image.start).chain(image.end..down.high);
+            for u in image.clone().chain(border) {
+                let line = if s == 1 {
+                    part(plane, u, 0)
+                } else {
+                    let first = across.low % 2;
+                    interleave(
+                        part(plane, u, first),
+                        part(plane, u, 1 - first),
+                        &mut joined,
+                    );
+                    &joined
+                };
                 let Some(row) = place(u as isize - padding, rows, conv.mode) else {
                     continue;
                 };
                 let row = &mut dx[row * cols..][..cols];
-                // The middle first, then the borders.
-                let inner = conv.padding - across.low;
-                for (to, from) in row.iter_mut().zip(&line[inner..]) {
-                    *to += from;
+                let middle = &line[inner[1]..inner[1] + cols];
+                if image.contains(&u) {
+                    row.copy_from_slice(middle);
+                } else {
+                    for (to, from) in row.iter_mut().zip(middle) {
+                        *to += from;
+                    }
                 }
-                for v in (0..inner).chain(inner + cols..line.len()) {
-                    if let Some(col) = place(v as isize - padding, cols, conv.mode) {
+                for v in (0..inner[1]).chain(inner[1] + cols..width) {
+                    let at = (v + across.low) as isize - padding;
+                    if let Some(col) = place(at, cols, conv.mode) {
                         row[col] += line[v];
                     }
                 }
             }
         });
+}
+
+/// Elements of `even` and `odd` in turns.
+fn interleave(even: &[f32], odd: &[f32], to: &mut [f32]) {
+    let (pairs, rest) = to.as_chunks_mut::<2>();
+    for (pair, (even, odd)) in pairs.iter_mut().zip(even.iter().zip(odd)) {
+        *pair = [*even, *odd];
+    }
+    if let (Some(last), [.., even]) = (rest.first_mut(), even) {
+        *last = *even;
+    }
 }

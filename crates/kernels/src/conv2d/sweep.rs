@@ -13,6 +13,50 @@ pub(super) struct Piece {
     pub(super) place: usize,
 }
 
+/// How outputs lie in memory: strides of rows, channels and samples.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Frame {
+    pub(super) row: usize,
+    pub(super) channel: usize,
+    pub(super) sample: usize,
+    /// Whether there is room behind rows or channels for lanes that belong to no output, so that
+    /// vectors can be stored whole.
+    roomy: bool,
+}
+
+impl Frame {
+    /// Outputs of `size` and nothing between them.
+    pub(super) fn tight(size: [usize; 2], channels: usize) -> Self {
+        let channel = size[0] * size[1];
+        Self {
+            row: size[1],
+            channel,
+            sample: channels * channel,
+            roomy: false,
+        }
+    }
+
+    /// Outputs of `size` with room for whole vectors.
+    pub(super) fn roomy(lanes: usize, layout: &Layout, size: [usize; 2], channels: usize) -> Self {
+        let (row, end) = if layout.planes {
+            (
+                layout.size[1],
+                size[0].saturating_sub(1) * layout.size[1] + size[1],
+            )
+        } else {
+            let row = size[1].next_multiple_of(lanes);
+            (row, size[0] * row)
+        };
+        let channel = end.next_multiple_of(lanes);
+        Self {
+            row,
+            channel,
+            sample: channels * channel,
+            roomy: true,
+        }
+    }
+}
+
 /// Vectors over the outputs of all samples.
 #[derive(Debug, Clone)]
 pub(super) struct Sweep {
@@ -31,13 +75,13 @@ impl Sweep {
         ((rows - 1) * padded + cols).div_ceil(lanes) < rows * cols.div_ceil(lanes)
     }
 
-    /// Vectors of `lanes` over outputs of `size`, whose samples are `sample_stride` apart; `origin`
-    /// is where output (0, 0) reads.
+    /// Vectors of `lanes` over outputs of `size`; `origin` is where output (0, 0) reads. `frame` says
+    /// how the outputs lie.
     pub(super) fn new(
         lanes: usize,
         layout: &Layout,
         size: [usize; 2],
-        sample_stride: usize,
+        frame: &Frame,
         origin: usize,
     ) -> Self {
         let [rows, cols] = size;
@@ -48,12 +92,22 @@ impl Sweep {
         };
         for sample in 0..layout.batch {
             let from = sample * layout.sample_stride() + origin;
-            let to = sample * sample_stride;
+            let to = sample * frame.sample;
             if layout.planes {
                 let padded = layout.size[1];
                 let end = (rows - 1) * padded + cols;
                 for start in (0..end).step_by(lanes) {
                     let stop = (start + lanes).min(end);
+                    if frame.roomy {
+                        let piece = Piece {
+                            lane: 0,
+                            len: lanes as u32,
+                            place: to + start,
+                        };
+                        sweep.pieces.push(piece);
+                        sweep.close(from + start);
+                        continue;
+                    }
                     for row in start / padded..=(stop - 1) / padded {
                         let lo = start.max(row * padded);
                         let hi = stop.min(row * padded + cols);
@@ -70,10 +124,16 @@ impl Sweep {
             } else {
                 for row in 0..rows {
                     for col in (0..cols).step_by(lanes) {
+                        let len = if frame.roomy {
+                            lanes
+                        } else {
+                            lanes.min(cols - col)
+                        };
+                        let place = to + row * frame.row + col;
                         sweep.pieces.push(Piece {
                             lane: 0,
-                            len: lanes.min(cols - col) as u32,
-                            place: to + row * cols + col,
+                            len: len as u32,
+                            place,
                         });
                         sweep.close(from + row * layout.row_stride() + col);
                     }

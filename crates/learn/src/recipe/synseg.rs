@@ -319,6 +319,30 @@ mod tests {
         assert!(reach(&model.judge_target, &grads).is_some_and(|g| g > 0.0));
     }
 
+    /// Translation and segmentation give the same on the training device, as a batch, as they do
+    /// on the inference device from saved weights, image by image.
+    #[test]
+    fn training_and_inference_agree() {
+        let (model, x, _) = tiny(LossConfig::default());
+        let values = |t: Tensor<4>| t.into_data().try_into_vec::<f32>().expect("f32");
+        let fake = model.makers.to_target.forward(model.images(&x));
+        let logits = values(model.makers.segmentor.forward(fake.clone()));
+        let fake = values(fake);
+        let device = device::cpu();
+        let weights = collect(&model.makers);
+        let other = tiny(LossConfig::default()).0.makers;
+        let makers = fill(other, &weights, &device, "memory".as_ref()).expect("the same nets");
+        let area = x.patch * x.patch;
+        for i in 0..x.len {
+            let image = x.images[i * area..(i + 1) * area].to_vec();
+            let image = TensorData::new(image, [1, 1, x.patch, x.patch]);
+            let alone = makers.to_target.forward(Tensor::from_data(image, &device));
+            let segmented = values(makers.segmentor.forward(alone.clone()));
+            assert_eq!(values(alone), fake[i * area..(i + 1) * area]);
+            assert_eq!(segmented, logits[i * CLASSES * area..(i + 1) * CLASSES * area]);
+        }
+    }
+
     /// CycleGAN's order: the discriminators see the translations that the makers' own update was
     /// computed from, made before that update.
     #[test]

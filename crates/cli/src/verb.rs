@@ -2,6 +2,7 @@
 
 mod check;
 mod convert;
+mod demo;
 mod evaluate;
 mod info;
 mod predict;
@@ -18,6 +19,8 @@ use crate::error::Usage;
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Make a two-modality phantom study, adapt to it, measure and report
+    Demo(demo::Args),
     /// Say what images, label maps and datasets hold
     Info(info::Args),
     /// Find what is wrong with a dataset before training does
@@ -37,6 +40,7 @@ pub(crate) enum Verb {
 impl Verb {
     pub(crate) fn run(&self, context: &Context) -> anyhow::Result<Outcome> {
         match self {
+            Self::Demo(args) => demo::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Check(args) => check::run(args, context),
             Self::Convert(args) => convert::run(args, context),
@@ -51,11 +55,18 @@ impl Verb {
 /// Refuses results that would land among their own inputs, where they could replace them.
 fn refuse_same_place(input: &Path, output: &Path) -> anyhow::Result<()> {
     let place = |path: &Path| path.canonicalize().ok();
-    let inputs = [place(input), input.is_file().then(|| place(input.parent()?)).flatten()];
-    let folder = if output.is_dir() { &inputs[..] } else { &inputs[..1] };
+    let inputs = [
+        place(input),
+        input.is_file().then(|| place(input.parent()?)).flatten(),
+    ];
+    let folder = if output.is_dir() {
+        &inputs[..]
+    } else {
+        &inputs[..1]
+    };
     match place(output) {
         Some(output) if folder.iter().flatten().any(|input| *input == output) => {
-            Err(Usage::new(format!(
+            Err(Usage::error(format!(
                 "expected OUT to be another place than IN, where it could replace the images: {}",
                 output.display()
             )))

@@ -1,0 +1,237 @@
+//! Verbs that train nothing: check, info, convert, evaluate.
+
+use std::fs;
+
+use crossmod_volume::io;
+use crossmod_volume::space::Orientation;
+use serde_json::{Value, json};
+
+use crate::trial::Trial;
+
+const DESCRIPTION: &str = r#"{"channel_names": {"0": "CT"}, "numTraining": 2,
+    "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"}"#;
+
+/// Two labelled cases with nothing wrong.
+fn dataset() -> Trial {
+    let trial = Trial::new();
+    trial.write_text("ds/dataset.json", DESCRIPTION);
+    for case in ["a", "b"] {
+        trial.write_image(
+            &format!("ds/imagesTr/{case}_0000.nii.gz"),
+            &[1.0, 2.0, 3.0, 4.0],
+        );
+        trial.write_labels(&format!("ds/labelsTr/{case}.nii.gz"), &[0, 1, 1, 0]);
+    }
+    trial
+}
+
+/// The findings of severity error.
+fn errors(trial: &Trial) -> Vec<Value> {
+    let json = trial.run("check ds --json").exits(1).json();
+    let findings = json["findings"].as_array().cloned().expect("a list");
+    findings
+        .into_iter()
+        .filter(|f| f["severity"] == "error")
+        .collect()
+}
+
+#[test]
+fn a_clean_dataset_has_no_findings() {
+    let trial = dataset();
+    assert_eq!(
+        trial.run("check ds --json").exits(0).json(),
+        json!({ "findings": [] })
+    );
+    let said = trial.run("check ds").exits(0);
+    assert!(
+        said.stdout
+            .contains("0 errors, 0 warnings, 0 notes in 2 training"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn findings_name_case_field_and_repair() {
+    let trial = dataset();
+    trial.write_labels("ds/labelsTr/b.nii.gz", &[0, 7, 7, 1]);
+    let found = errors(&trial);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let finding = &found[0];
+    assert_eq!(
+        (&finding["case"], &finding["field"]),
+        (&json!("b"), &json!("label values"))
+    );
+    assert!(
+        finding["file"]
+            .as_str()
+            .is_some_and(|f| f.ends_with("labelsTr/b.nii.gz"))
+    );
+    for key in ["found", "expected", "repair"] {
+        assert!(
+            finding[key].as_str().is_some_and(|text| !text.is_empty()),
+            "{key}"
+        );
+    }
+    let said = trial.run("check ds").exits(1);
+    assert!(
+        said.stdout
+            .contains("error: b: label values: labelsTr/b.nii.gz"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn other_grids_and_truncated_files_are_found() {
+    let trial = dataset();
+    trial.write_labels("ds/labelsTr/a.nii.gz", &[0, 1, 1]);
+    let path = trial.path("ds/imagesTr/b_0000.nii.gz");
+    let bytes = fs::read(&path).expect("an image");
+    fs::write(&path, &bytes[..bytes.len() / 2]).expect("a writable folder");
+    let found = errors(&trial);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(
+        (&found[0]["case"], &found[0]["field"]),
+        (&json!("a"), &json!("shape"))
+    );
+    assert_eq!(
+        (&found[1]["case"], &found[1]["field"]),
+        (&json!("b"), &json!("file"))
+    );
+    let said = trial
+        .run("info ds/imagesTr/b_0000.nii.gz ds/labelsTr/a.nii.gz")
+        .exits(1);
+    assert!(
+        said.stdout.contains("error") && said.stdout.contains("3 × 1 × 1"),
+        "{said:?}"
+    );
+    let said = trial
+        .run("convert ds/imagesTr/b_0000.nii.gz c.nii")
+        .exits(1);
+    assert!(
+        said.stderr.trim_end().ends_with("b_0000.nii.gz"),
+        "{said:?}"
+    );
+    assert!(!trial.path("c.nii").exists());
+}
+
+#[test]
+fn patients_on_both_sides_are_found_against_the_target() {
+    let trial = dataset();
+    trial.write_image("mr/imagesTs/a_0000.nii.gz", &[1.0, 2.0]);
+    trial.write_labels("mr/labelsTs/a.nii.gz", &[0, 1]);
+    trial.write_text(
+        "mr/dataset.json",
+        &DESCRIPTION.replace("CT", "MR").replace('2', "0"),
+    );
+    let json = trial.run("check ds --against mr --json").exits(0).json();
+    let severities: Vec<_> = json["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|f| &f["severity"])
+        .collect();
+    assert_eq!(severities, ["warning"], "{json}");
+}
+
+#[test]
+fn info_tells_geometry_values_and_cases() {
+    let trial = dataset();
+    let json = trial
+        .run("info --json ds/labelsTr/a.nii.gz ds")
+        .exits(0)
+        .json();
+    let volume = &json["files"][0];
+    assert_eq!(volume["kind"], "volume");
+    assert_eq!(volume["shape"], json!([4, 1, 1]));
+    assert_eq!(volume["spacing_mm"], json!([1.0, 2.0, 3.0]));
+    assert_eq!(
+        (&volume["orientation"], &volume["type"]),
+        (&json!("RAS"), &json!("u8"))
+    );
+    assert_eq!(volume["range"], json!([0.0, 1.0]));
+    assert_eq!(volume["labels"], json!({"0": 2, "1": 2}));
+    let dataset = &json["files"][1];
+    assert_eq!(
+        (&dataset["kind"], &dataset["training_labelled"]),
+        (&json!("dataset"), &json!(2))
+    );
+    assert_eq!(dataset["labels"], json!({"0": "background", "1": "liver"}));
+    let text = trial.run("info ds/labelsTr/a.nii.gz -v").exits(0).stdout;
+    for part in [
+        "4 × 1 × 1",
+        "1.0000 × 2.0000 × 3.0000 mm",
+        "RAS",
+        "affine",
+        "2 voxels",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+#[test]
+fn a_volume_turned_and_back_is_the_same() {
+    let trial = dataset();
+    let json = trial.run("convert ds/labelsTr/a.nii.gz t.nii --labels --orient AIL --json");
+    let json = json.exits(0).json();
+    assert_eq!(
+        (&json["shape"], &json["orientation"]),
+        (&json!([1, 1, 4]), &json!("AIL"))
+    );
+    trial
+        .run("convert t.nii back.nii --labels --orient RAS")
+        .exits(0);
+    let read = |name: &str| io::read_labels(&trial.path(name)).expect("a label map");
+    let (before, after) = (read("ds/labelsTr/a.nii.gz"), read("back.nii"));
+    assert_eq!(before.data(), after.data());
+    assert!(before.grid().matches(after.grid(), 1e-4));
+    assert_eq!(Orientation::of(read("t.nii").grid()).to_string(), "AIL");
+    let json = trial.run("convert back.nii fine.nii --labels --spacing 0.5,2,3 --json");
+    assert_eq!(json.exits(0).json()["shape"], json!([8, 1, 1]));
+    assert_eq!(read("fine.nii").data(), [0, 0, 1, 1, 1, 1, 0, 0]);
+}
+
+#[test]
+fn evaluation_is_exact_and_written_where_asked() {
+    let trial = dataset();
+    trial.write_labels("pred/a.nii.gz", &[0, 1, 1, 0]);
+    trial.write_labels("pred/b.nii.gz", &[0, 1, 0, 0]);
+    trial.write_labels("pred/c.nii.gz", &[0, 1, 0, 0]);
+    let said = trial
+        .run("evaluate pred ds/labelsTr --out m.json --csv m.csv --json")
+        .exits(0);
+    let json = said.json();
+    assert_eq!(json["cases"][1]["labels"]["1"]["dice"], json!(2.0 / 3.0));
+    assert_eq!(json["labels"]["1"]["name"], "liver");
+    assert_eq!(
+        json["labels"]["1"]["dice"]["mean"],
+        json!((1.0 + 2.0 / 3.0) / 2.0)
+    );
+    assert_eq!(json["mean"]["iou"], json!(0.75));
+    assert!(
+        said.stderr.contains("no truth") && said.stderr.contains('c'),
+        "{said:?}"
+    );
+    let file = fs::read_to_string(trial.path("m.json")).expect("written");
+    assert_eq!(serde_json::from_str::<Value>(&file).expect("JSON"), json);
+    let csv = fs::read_to_string(trial.path("m.csv")).expect("written");
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    let table = trial.run("evaluate pred ds/labelsTr -v").exits(0).stdout;
+    assert!(
+        table.contains("liver") && table.contains("0.833"),
+        "{table}"
+    );
+    assert!(table.contains("b  liver 0.667"), "{table}");
+}
+
+#[test]
+fn a_prediction_on_another_grid_is_refused() {
+    let trial = dataset();
+    trial.write_labels("pred/a.nii.gz", &[0, 1, 1]);
+    trial.write_labels("pred/b.nii.gz", &[0, 1, 0, 0]);
+    let said = trial.run("evaluate pred ds/labelsTr --out m.json").exits(1);
+    assert!(
+        said.stderr.contains("[4, 1, 1], found [3, 1, 1]"),
+        "{said:?}"
+    );
+    assert!(!trial.path("m.json").exists());
+}

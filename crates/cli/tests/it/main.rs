@@ -1,0 +1,6 @@
+//! The program as a user runs it: the built binary, its exit codes, and what it prints.
+
+mod data;
+mod runs;
+mod trial;
+mod usage;
