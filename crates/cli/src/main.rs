@@ -18,10 +18,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(code) => return code,
     };
+    // On one of the pool's own threads: handing each small operation of a training over to the
+    // pool from outside costs more than the operation.
     let outcome = cli
         .global
         .apply()
-        .and_then(|context| cli.verb.run(&context));
+        .and_then(|context| rayon::scope(|_| cli.verb.run(&context)));
     match outcome {
         Ok(outcome) => outcome.into(),
         Err(failure) => error::report(&failure, cli.global.json),

@@ -22,6 +22,7 @@ mod sweep;
 mod tests;
 
 use crate::simd::{Kernel, Lanes, Level};
+use crate::threads;
 use rayon::prelude::*;
 
 /// What lies outside the image.
@@ -159,12 +160,16 @@ pub fn grad_bias(dy: &[f32], batch: usize, channels: usize, spatial: usize, db: 
     assert_eq!(dy.len(), batch * channels * spatial, "elements of dy");
     assert_eq!(db.len(), channels, "one gradient per channel");
     let level = Level::best();
-    db.par_iter_mut().enumerate().for_each(|(channel, db)| {
-        let sum: f64 = (0..batch)
-            .map(|b| level.run(Sum(&dy[(b * channels + channel) * spatial..][..spatial])))
-            .sum();
-        *db = sum as f32;
-    });
+    let least = threads::least(batch * spatial);
+    db.par_iter_mut()
+        .with_min_len(least)
+        .enumerate()
+        .for_each(|(channel, db)| {
+            let sum: f64 = (0..batch)
+                .map(|b| level.run(Sum(&dy[(b * channels + channel) * spatial..][..spatial])))
+                .sum();
+            *db = sum as f32;
+        });
 }
 
 /// The sum of a slice: blocks in `f32` vectors, their sums in `f64`.

@@ -24,6 +24,7 @@ mod resize;
 mod scratch;
 mod shared;
 mod simd;
+mod threads;
 
 pub use adam::Adam;
 pub use conv2d::{Conv2d, Padding, grad_bias};

@@ -6,6 +6,7 @@
 
 use crate::conv2d::Sum;
 use crate::simd::{Kernel, Lanes, Level};
+use crate::threads;
 use rayon::prelude::*;
 
 /// What is applied after the normalisation.
@@ -110,6 +111,7 @@ impl InstanceNorm {
         x.par_chunks(self.spatial)
             .zip(y.par_chunks_mut(self.spatial))
             .zip(statistics)
+            .with_min_len(threads::least(self.spatial))
             .enumerate()
             .for_each(|(i, ((x, y), (mean, inv_std)))| {
                 let n = self.spatial as f64;
@@ -149,6 +151,7 @@ impl InstanceNorm {
         if !x.is_empty() {
             dx.par_chunks_mut(self.spatial)
                 .zip(&mut sums)
+                .with_min_len(threads::least(self.spatial))
                 .enumerate()
                 .for_each(|(i, (dx, sums))| {
                     let at = i * self.spatial..(i + 1) * self.spatial;

@@ -2,10 +2,8 @@
 //!
 //! An odd last row or column has no block: it is left out, and gets gradient 0.
 
+use crate::threads;
 use rayon::prelude::*;
-
-/// Elements under which a second thread does not pay.
-const ALONE: usize = 1 << 14;
 
 /// The maxima `y`, `[plane][rows / 2][columns / 2]`, of `x`, `[plane][rows][columns]`; NaN where a
 /// block holds one.
@@ -19,7 +17,7 @@ pub fn max_pool2(x: &[f32], planes: usize, size: [usize; 2], y: &mut [f32]) {
     if y.is_empty() {
         return;
     }
-    let least = ALONE / (rows * cols) + 1;
+    let least = threads::least(rows * cols);
     let pairs = y.par_chunks_mut(high * wide).zip(x.par_chunks(rows * cols));
     pairs.with_min_len(least).for_each(|(y, x)| {
         for (y, x) in y.chunks_mut(wide).zip(x.chunks(2 * cols)) {
@@ -45,7 +43,7 @@ pub fn max_pool2_backward(x: &[f32], dy: &[f32], planes: usize, size: [usize; 2]
     if dx.is_empty() {
         return;
     }
-    let least = ALONE / (rows * cols) + 1;
+    let least = threads::least(rows * cols);
     let images = dx
         .par_chunks_mut(rows * cols)
         .zip(x.par_chunks(rows * cols));

@@ -1,9 +1,7 @@
 //! Nearest-neighbour enlargement by 2 in both directions.
 
+use crate::threads;
 use rayon::prelude::*;
-
-/// Elements under which a second thread does not pay.
-const ALONE: usize = 1 << 14;
 
 /// `y`, `[plane][2 rows][2 columns]`, repeats every element of `x`, `[plane][rows][columns]`, four
 /// times.
@@ -16,7 +14,7 @@ pub fn upsample2(x: &[f32], planes: usize, size: [usize; 2], y: &mut [f32]) {
     if x.is_empty() {
         return;
     }
-    let least = ALONE / (4 * rows * cols) + 1;
+    let least = threads::least(4 * rows * cols);
     let pairs = y
         .par_chunks_mut(4 * rows * cols)
         .zip(x.par_chunks(rows * cols));
@@ -42,7 +40,7 @@ pub fn upsample2_backward(dy: &[f32], planes: usize, size: [usize; 2], dx: &mut 
     if dx.is_empty() {
         return;
     }
-    let least = ALONE / (4 * rows * cols) + 1;
+    let least = threads::least(4 * rows * cols);
     let pairs = dx
         .par_chunks_mut(rows * cols)
         .zip(dy.par_chunks(4 * rows * cols));

@@ -52,11 +52,17 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn data(message: impl Into<String>, path: &Path) -> Self {
-        Self::Data { message: message.into(), path: path.to_owned() }
+        Self::Data {
+            message: message.into(),
+            path: path.to_owned(),
+        }
     }
 
     pub(crate) fn run(message: impl Into<String>, path: &Path) -> Self {
-        Self::Run { message: message.into(), path: path.to_owned() }
+        Self::Run {
+            message: message.into(),
+            path: path.to_owned(),
+        }
     }
 
     pub(crate) fn io(action: &'static str, source: std::io::Error, path: &Path) -> Self {

@@ -26,13 +26,21 @@ impl Stride {
     /// Stride 1 that keeps the size under an odd `kernel`.
     #[must_use]
     pub fn same(kernel: usize, mode: Padding) -> Self {
-        Self { stride: 1, padding: kernel / 2, mode }
+        Self {
+            stride: 1,
+            padding: kernel / 2,
+            mode,
+        }
     }
 
     /// Stride `stride` with zero padding.
     #[must_use]
     pub fn zero(stride: usize, padding: usize) -> Self {
-        Self { stride, padding, mode: Padding::Zero }
+        Self {
+            stride,
+            padding,
+            mode: Padding::Zero,
+        }
     }
 }
 
@@ -95,14 +103,20 @@ pub(crate) trait NetGrads: NetOps {
         activation: Activation,
     ) -> (FloatTensor<Self>, NormStats);
     /// Gradients of instance norm to its input and, where affine, to gamma and beta.
-    #[expect(clippy::type_complexity, reason = "one gradient for each input of the operation")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "one gradient for each input of the operation"
+    )]
     fn instance_norm_grad(
         x: FloatTensor<Self>,
         affine: Option<(FloatTensor<Self>, FloatTensor<Self>)>,
         stats: NormStats,
         dy: FloatTensor<Self>,
         activation: Activation,
-    ) -> (FloatTensor<Self>, Option<(FloatTensor<Self>, FloatTensor<Self>)>);
+    ) -> (
+        FloatTensor<Self>,
+        Option<(FloatTensor<Self>, FloatTensor<Self>)>,
+    );
 }
 
 /// Mean and 1/sd of every instance (batch × channels), kept for the backward pass.
@@ -164,7 +178,10 @@ pub fn conv_transpose2d(
 /// `[n, c, h, w]` in and out.
 #[must_use]
 pub fn instance_norm(x: Tensor<4>, activation: Activation) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as NetOps>::net_instance_norm(x.into_dispatch(), activation))
+    Tensor::from_dispatch(<Dispatch as NetOps>::net_instance_norm(
+        x.into_dispatch(),
+        activation,
+    ))
 }
 
 /// [`instance_norm`] with a learnt scale and offset per channel before the activation.
@@ -217,7 +234,10 @@ mod tests {
     #[test]
     fn convolution_agrees_with_burn() {
         let device = crate::device::cpu();
-        let x = Tensor::<4>::from_data(TensorData::new(values(2 * 3 * 9 * 10, 1), [2, 3, 9, 10]), &device);
+        let x = Tensor::<4>::from_data(
+            TensorData::new(values(2 * 3 * 9 * 10, 1), [2, 3, 9, 10]),
+            &device,
+        );
         let w = tensor(&values(4 * 3 * 16, 2), [4, 3, 4, 4], &x);
         let b = tensor(&values(4, 3), [4], &x);
         for stride in [1, 2] {

@@ -121,14 +121,20 @@ impl SliceAxis {
             Self::Axial => axial,
             // Slices of a single picture lie along its empty axis.
             Self::Thickest => (0..3).find(|&a| grid.shape()[a] == 1).unwrap_or_else(|| {
-                (0..3).fold(axial, |best, a| if spacing[a] > spacing[best] { a } else { best })
+                (0..3).fold(
+                    axial,
+                    |best, a| if spacing[a] > spacing[best] { a } else { best },
+                )
             }),
         };
         let slice_code = codes.chars().nth(slice).unwrap_or('S');
         // In-plane towards Left, Posterior, Inferior; slices towards Right, Anterior, Superior.
         let in_plane = [["RL", "L"], ["AP", "P"], ["SI", "I"]];
-        let mut letters: String =
-            in_plane.iter().filter(|[pair, _]| !pair.contains(slice_code)).map(|p| p[1]).collect();
+        let mut letters: String = in_plane
+            .iter()
+            .filter(|[pair, _]| !pair.contains(slice_code))
+            .map(|p| p[1])
+            .collect();
         letters.push(match slice_code {
             'R' | 'L' => 'R',
             'A' | 'P' => 'A',
@@ -164,7 +170,10 @@ impl Plan {
         let target = target.map(|s| Survey::of(s, config)).transpose()?;
         let surveys: Vec<&Survey> = source.iter().chain(&target).collect();
         let spacing = surveys.iter().map(|s| s.spacing_mm).fold(0.0, f64::max);
-        let view = surveys.iter().map(|s| s.field_of_view_mm).fold(f64::INFINITY, f64::min);
+        let view = surveys
+            .iter()
+            .map(|s| s.field_of_view_mm)
+            .fold(f64::INFINITY, f64::min);
         let fitted = spacing.max(view / config.max_patch as f64);
         // Rounded so that the plan reads well; 0.1 µm.
         let spacing_mm = (fitted * 1e4).ceil() / 1e4;
@@ -177,7 +186,9 @@ impl Plan {
             format!("spacing {spacing_mm} mm: the coarser modality's median in-plane spacing")
         });
         let side = (view / spacing_mm).round().max(1.0) as usize;
-        let patch = side.next_multiple_of(multiple.max(4)).max(32.min(config.max_patch));
+        let patch = side
+            .next_multiple_of(multiple.max(4))
+            .max(32.min(config.max_patch));
         reasons.push(format!(
             "patch {patch}: the smaller median field of view ({view:.0} mm), up to a multiple of {}",
             multiple.max(4)
@@ -188,7 +199,10 @@ impl Plan {
         }
         let classes = classes
             .iter()
-            .map(|(&value, name)| Class { value, name: name.clone() })
+            .map(|(&value, name)| Class {
+                value,
+                name: name.clone(),
+            })
             .collect::<Vec<_>>();
         Ok(Self {
             spacing_mm,
@@ -214,7 +228,10 @@ impl Plan {
     /// Names of the classes by their value.
     #[must_use]
     pub fn names(&self) -> BTreeMap<u16, String> {
-        self.classes.iter().map(|c| (c.value, c.name.clone())).collect()
+        self.classes
+            .iter()
+            .map(|c| (c.value, c.name.clone()))
+            .collect()
     }
 }
 
@@ -241,14 +258,22 @@ impl Survey {
             let message = "expected images to train on, found none; put them in imagesTr";
             return Err(Error::data(message, &sample.dataset.root));
         }
-        let name = sample.dataset.channels.first().cloned().unwrap_or_else(|| "image".into());
+        let name = sample
+            .dataset
+            .channels
+            .first()
+            .cloned()
+            .unwrap_or_else(|| "image".into());
         let anisotropy = median(grids.iter().map(|g| {
             let mut s = g.spacing_mm();
             s.sort_by(f64::total_cmp);
             s[2] / s[1]
         }));
         let (slices, why) = if anisotropy >= 1.5 {
-            (SliceAxis::Thickest, format!("its spacings differ {anisotropy:.1}-fold"))
+            (
+                SliceAxis::Thickest,
+                format!("its spacings differ {anisotropy:.1}-fold"),
+            )
         } else {
             (SliceAxis::Axial, "its spacings are nearly equal".to_owned())
         };
@@ -256,11 +281,14 @@ impl Survey {
         let mut spacings = Vec::new();
         let mut views = Vec::new();
         for grid in &grids {
-            let oriented =
-                crossmod_volume::space::reoriented_grid(grid, slices.orientation(grid)?);
+            let oriented = crossmod_volume::space::reoriented_grid(grid, slices.orientation(grid)?);
             let (spacing, shape) = (oriented.spacing_mm(), oriented.shape());
             spacings.push(spacing[0].max(spacing[1]));
-            views.push((0..2).map(|a| spacing[a] * shape[a] as f64).fold(0.0, f64::max));
+            views.push(
+                (0..2)
+                    .map(|a| spacing[a] * shape[a] as f64)
+                    .fold(0.0, f64::max),
+            );
         }
         let images = sample
             .cases
@@ -275,7 +303,12 @@ impl Survey {
         let typical = |f: fn(&(f32, f32)) -> f32| median(bounds.iter().map(|b| f64::from(f(b))));
         let typical_bounds = (typical(|b| b.0) as f32, typical(|b| b.1) as f32);
         Ok(Self {
-            modality: Modality { name, slices, standardise, typical_bounds },
+            modality: Modality {
+                name,
+                slices,
+                standardise,
+                typical_bounds,
+            },
             spacing_mm: median(spacings.into_iter()),
             field_of_view_mm: median(views.into_iter()),
             reasons,
@@ -289,15 +322,29 @@ fn choose_standardise(
     images: &[Image],
     config: &PlanConfig,
 ) -> (Standardise, &'static str) {
-    let named_ct = name.to_ascii_uppercase().split(|c: char| !c.is_alphanumeric()).any(|w| w == "CT");
+    let named_ct = name
+        .to_ascii_uppercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|w| w == "CT");
     let has_air = images.iter().any(|i| i.data().iter().any(|&v| v < -200.0));
     let [low, high] = config.ct_window;
-    let percentiles =
-        Standardise::Percentiles { low: config.percentiles[0], high: config.percentiles[1] };
+    let percentiles = Standardise::Percentiles {
+        low: config.percentiles[0],
+        high: config.percentiles[1],
+    };
     match (named_ct, has_air) {
-        (true, true) => (Standardise::Window { low, high }, "window in HU, as it is CT"),
-        (true, false) => (percentiles, "percentiles, as it is called CT but holds no HU of air"),
-        _ => (percentiles, "percentiles of each volume, as it has no scale of its own"),
+        (true, true) => (
+            Standardise::Window { low, high },
+            "window in HU, as it is CT",
+        ),
+        (true, false) => (
+            percentiles,
+            "percentiles, as it is called CT but holds no HU of air",
+        ),
+        _ => (
+            percentiles,
+            "percentiles of each volume, as it has no scale of its own",
+        ),
     }
 }
 

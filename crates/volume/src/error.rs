@@ -59,18 +59,28 @@ impl Error {
     /// An input or output error with its path; `action` in the infinitive ("read the header").
     #[must_use]
     pub fn io(action: &'static str, source: std::io::Error, path: &Path) -> Self {
-        Self::Io { action, source, path: path.to_owned() }
+        Self::Io {
+            action,
+            source,
+            path: path.to_owned(),
+        }
     }
 
     /// A malformed file.
     #[must_use]
     pub fn format(message: impl Into<String>, path: &Path) -> Self {
-        Self::Format { message: message.into(), path: path.to_owned() }
+        Self::Format {
+            message: message.into(),
+            path: path.to_owned(),
+        }
     }
 
     /// A malformed dataset.
     #[must_use]
     pub fn dataset(message: impl Into<String>, path: &Path) -> Self {
-        Self::Dataset { message: message.into(), path: path.to_owned() }
+        Self::Dataset {
+            message: message.into(),
+            path: path.to_owned(),
+        }
     }
 }

@@ -53,7 +53,10 @@ impl Grid {
                 "expected an invertible, finite voxel-to-world affine, found a singular one".into(),
             ));
         }
-        Ok(Self { shape, world_from_voxel })
+        Ok(Self {
+            shape,
+            world_from_voxel,
+        })
     }
 
     /// An axis-aligned RAS grid with its first voxel centre at the world's origin.
@@ -110,7 +113,9 @@ impl Grid {
     /// World position (RAS mm) of a fractional voxel index.
     #[must_use]
     pub fn world(&self, voxel: [f64; 3]) -> [f64; 3] {
-        self.world_from_voxel.transform_point3(DVec3::from_array(voxel)).to_array()
+        self.world_from_voxel
+            .transform_point3(DVec3::from_array(voxel))
+            .to_array()
     }
 
     /// Offset of voxel (x, y, z) in storage.
@@ -130,7 +135,11 @@ impl Grid {
         self.shape == other.shape
             && (0..8).all(|corner| {
                 let voxel = [0, 1, 2].map(|axis| {
-                    if corner >> axis & 1 == 1 { (self.shape[axis] - 1) as f64 } else { 0.0 }
+                    if corner >> axis & 1 == 1 {
+                        (self.shape[axis] - 1) as f64
+                    } else {
+                        0.0
+                    }
                 });
                 let (a, b) = (self.world(voxel), other.world(voxel));
                 DVec3::from_array(a).distance(DVec3::from_array(b)) <= tolerance_mm

@@ -5,6 +5,7 @@ use super::pack::by_block;
 use super::sweep::Sweep;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
+use crate::threads;
 use rayon::prelude::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -72,7 +73,8 @@ impl Correlation<'_> {
             .next_multiple_of(GRANULE)
             .min(vectors);
         let ranges = vectors.div_ceil(span);
-        let wanted = 4 * rayon::current_num_threads();
+        let products = vectors * level.lanes() * self.weights.len();
+        let wanted = threads::tasks(products);
         let groups = wanted.div_ceil(ranges).min(self.blocks.len());
         let span = if ranges * groups < wanted {
             vectors
@@ -96,7 +98,11 @@ impl Correlation<'_> {
             });
         };
         let tasks = vectors.div_ceil(span) * groups;
-        (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+        let least = (tasks / wanted).max(1);
+        (0..tasks)
+            .into_par_iter()
+            .with_min_len(least)
+            .for_each(task);
     }
 }
 

@@ -57,14 +57,10 @@ pub(super) fn forward(
     let [rows, cols] = conv.out_size();
     let blocks = blocks(level, conv.out_channels);
     let order: Vec<usize> = (0..conv.taps()).collect();
-    let (padded, weights) = rayon::join(
-        || Padded::new(level, conv, x),
-        || {
-            pack(&blocks, conv.in_channels, &order, |out, channel| {
-                &w[(out * conv.in_channels + channel) * conv.taps()..][..conv.taps()]
-            })
-        },
-    );
+    let padded = Padded::new(level, conv, x);
+    let weights = pack(&blocks, conv.in_channels, &order, |out, channel| {
+        &w[(out * conv.in_channels + channel) * conv.taps()..][..conv.taps()]
+    });
     Correlation {
         source: &padded.copy,
         in_channels: conv.in_channels,

@@ -11,6 +11,7 @@ use super::sweep::{Frame, Sweep};
 use super::{Conv2d, Padding};
 use crate::scratch::Scratch;
 use crate::simd::Level;
+use crate::threads;
 use rayon::prelude::*;
 
 /// One phase of one axis.
@@ -202,7 +203,7 @@ fn gather(conv: &Conv2d, axes: &[Axis; 2], frames: &[Frame], parts: &[f32], dx: 
     // Padded elements before the image.
     let inner = [conv.padding - down.low, conv.padding - across.low];
     let width = across.high - across.low;
-    let least = (1 << 14) / (rows * cols) + 1;
+    let least = threads::least(rows * cols);
     dx.par_chunks_mut(rows * cols)
         .with_min_len(least)
         .enumerate()

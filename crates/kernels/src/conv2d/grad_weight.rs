@@ -12,6 +12,7 @@ use super::pack::{blocks, by_block};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
+use crate::threads;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -40,7 +41,7 @@ pub(super) fn grad_weight(level: Level, conv: &Conv2d, x: &[f32], dy: &[f32], dw
 
     let blocks = blocks(level, conv.out_channels);
     let pairs = conv.in_channels * conv.taps();
-    let wanted = 4 * rayon::current_num_threads();
+    let wanted = threads::tasks(pairs * dy.len());
     let groups = wanted.div_ceil(blocks.len()).min(pairs.div_ceil(PAIRS));
     let span = pairs.div_ceil(groups).next_multiple_of(PAIRS);
     let groups = pairs.div_ceil(span);

@@ -2,6 +2,7 @@
 
 use crate::scratch::Scratch;
 use crate::simd::Level;
+use crate::threads;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -60,7 +61,7 @@ pub(super) fn pack<'a>(
         parts.push((block.clone(), part));
         rest = tail;
     }
-    let least = (1 << 14) / (per_channel * 8) + 1;
+    let least = threads::least(per_channel * 8);
     parts
         .into_par_iter()
         .with_min_len(least)

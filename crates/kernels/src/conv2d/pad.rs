@@ -11,13 +11,11 @@
 
 use super::Padding;
 use crate::scratch::Scratch;
+use crate::threads;
 use rayon::prelude::*;
 
 /// Elements after the last one that a vector may read.
 const SLACK: usize = 32;
-
-/// Copies smaller than this are not worth another thread.
-const ALONE: usize = 1 << 14;
 
 /// How a padded copy lies in memory.
 #[derive(Debug, Clone)]
@@ -93,7 +91,7 @@ impl Layout {
         if self.planes {
             let phase = self.phase_stride();
             let chunk = self.channel_len();
-            let least = ALONE.div_ceil(chunk);
+            let least = threads::least(chunk);
             body.par_chunks_mut(chunk)
                 .with_min_len(least)
                 .enumerate()
@@ -115,7 +113,7 @@ impl Layout {
                 });
         } else {
             let chunk = self.row_stride();
-            let least = ALONE.div_ceil(chunk);
+            let least = threads::least(chunk);
             body.par_chunks_mut(chunk)
                 .with_min_len(least)
                 .enumerate()

@@ -20,7 +20,12 @@ pub struct AugmentConfig {
 impl Default for AugmentConfig {
     /// Random crops only (`SynSeg-Net`'s loader: no flip, no rotation).
     fn default() -> Self {
-        Self { rotation_deg: 0.0, scale: 1.0, mirror: 0.0, gamma: 1.0 }
+        Self {
+            rotation_deg: 0.0,
+            scale: 1.0,
+            mirror: 0.0,
+            gamma: 1.0,
+        }
     }
 }
 
@@ -42,7 +47,13 @@ pub struct AugmentDraw {
 impl AugmentConfig {
     /// Draws a transform for a patch of side `patch` from a slice of side `side`.
     pub fn draw(&self, side: usize, patch: usize, rng: &mut Rng) -> AugmentDraw {
-        let mut either = |limit: f32| if limit > 0.0 { rng.uniform(-limit, limit) } else { 0.0 };
+        let mut either = |limit: f32| {
+            if limit > 0.0 {
+                rng.uniform(-limit, limit)
+            } else {
+                0.0
+            }
+        };
         let rotation = either(self.rotation_deg.to_radians());
         let scale = either(self.scale.max(1.0).ln()).exp();
         let gamma = either(self.gamma.max(1.0).ln()).exp();
@@ -51,7 +62,13 @@ impl AugmentConfig {
         let slack = side.saturating_sub(patch);
         let half = slack as f32 / 2.0;
         let shift = [(); 2].map(|()| rng.below(slack + 1) as f32 - half);
-        AugmentDraw { rotation, scale, mirror, gamma, shift }
+        AugmentDraw {
+            rotation,
+            scale,
+            mirror,
+            gamma,
+            shift,
+        }
     }
 }
 
@@ -96,7 +113,10 @@ impl AugmentDraw {
             for column in 0..patch {
                 let dx = (column as f32 - middle) / self.scale;
                 let dx = if self.mirror { -dx } else { dx };
-                out.push(value(centre[0] + cos * dx - sin * dy, centre[1] + sin * dx + cos * dy));
+                out.push(value(
+                    centre[0] + cos * dx - sin * dy,
+                    centre[1] + sin * dx + cos * dy,
+                ));
             }
         }
         out
@@ -110,7 +130,13 @@ mod tests {
     const SIDE: usize = 8;
 
     fn still() -> AugmentDraw {
-        AugmentDraw { rotation: 0.0, scale: 1.0, mirror: false, gamma: 1.0, shift: [0.0; 2] }
+        AugmentDraw {
+            rotation: 0.0,
+            scale: 1.0,
+            mirror: false,
+            gamma: 1.0,
+            shift: [0.0; 2],
+        }
     }
 
     fn slice() -> Vec<f32> {
@@ -137,26 +163,41 @@ mod tests {
         let firsts: std::collections::BTreeSet<u8> = (0..200)
             .map(|step| {
                 let classes: Vec<u8> = (0..64).collect();
-                config.draw(SIDE, 6, &mut Rng::new(9, 0, step)).classes(&classes, SIDE, 6)[0]
+                config
+                    .draw(SIDE, 6, &mut Rng::new(9, 0, step))
+                    .classes(&classes, SIDE, 6)[0]
             })
             .collect();
-        assert_eq!(firsts.into_iter().collect::<Vec<_>>(), [0, 1, 2, 8, 9, 10, 16, 17, 18]);
+        assert_eq!(
+            firsts.into_iter().collect::<Vec<_>>(),
+            [0, 1, 2, 8, 9, 10, 16, 17, 18]
+        );
     }
 
     #[test]
     fn a_quarter_turn_and_a_mirror() {
-        let turned = AugmentDraw { rotation: std::f32::consts::FRAC_PI_2, ..still() };
+        let turned = AugmentDraw {
+            rotation: std::f32::consts::FRAC_PI_2,
+            ..still()
+        };
         let classes: Vec<u8> = (0..64).collect();
         let quarter = turned.classes(&classes, SIDE, SIDE);
         assert_eq!(quarter[0], 7);
         assert_eq!(quarter[7], 63);
-        let mirrored = AugmentDraw { mirror: true, ..still() }.classes(&classes, SIDE, SIDE);
+        let mirrored = AugmentDraw {
+            mirror: true,
+            ..still()
+        }
+        .classes(&classes, SIDE, SIDE);
         assert_eq!(&mirrored[..8], [7, 6, 5, 4, 3, 2, 1, 0]);
     }
 
     #[test]
     fn gamma_keeps_the_ends() {
-        let draw = AugmentDraw { gamma: 2.0, ..still() };
+        let draw = AugmentDraw {
+            gamma: 2.0,
+            ..still()
+        };
         let bent = draw.image(&[-1.0, 0.0, 0.0, 1.0], 2, 2);
         assert_eq!(bent, [-1.0, -0.5, -0.5, 1.0]);
     }

@@ -35,13 +35,21 @@ pub fn prepare(image: Image, modality: &Modality, plan: &Plan) -> Result<Prepare
     } else {
         resample_image(&standard, &target, Interpolation::Linear, -1.0)
     };
-    Ok(Prepared { image: resampled, upright: standard.grid().clone(), orientation, bounds })
+    Ok(Prepared {
+        image: resampled,
+        upright: standard.grid().clone(),
+        orientation,
+        bounds,
+    })
 }
 
 /// The grid of the nets for an upright volume: its slices, at the working in-plane spacing.
 pub(super) fn working_grid(upright: &Grid, plan: &Plan) -> Result<Grid> {
     let through = upright.spacing_mm()[2];
-    Ok(grid_with_spacing(upright, [plan.spacing_mm, plan.spacing_mm, through])?)
+    Ok(grid_with_spacing(
+        upright,
+        [plan.spacing_mm, plan.spacing_mm, through],
+    )?)
 }
 
 /// A slice cropped or extended about its centre to `to` = (width, height), the border repeated.
@@ -50,7 +58,11 @@ pub(super) fn working_grid(upright: &Grid, plan: &Plan) -> Result<Grid> {
 /// Where `from` does not describe the slice.
 #[must_use]
 pub fn pad_to<T: Copy>(slice: &[T], from: [usize; 2], to: [usize; 2]) -> Vec<T> {
-    assert_eq!(slice.len(), from[0] * from[1], "the slice has the size it is said to have");
+    assert_eq!(
+        slice.len(),
+        from[0] * from[1],
+        "the slice has the size it is said to have"
+    );
     let place = |i: usize, axis: usize| {
         let shift = from[axis].div_ceil(2) as isize - to[axis].div_ceil(2) as isize;
         (i as isize + shift).clamp(0, from[axis] as isize - 1) as usize

@@ -50,7 +50,15 @@ impl Sampler {
         seed: u64,
         name: &'static str,
     ) -> Self {
-        Self { slices, order, augment, patch, seed, name, epoch: None }
+        Self {
+            slices,
+            order,
+            augment,
+            patch,
+            seed,
+            name,
+            epoch: None,
+        }
     }
 
     /// Slices to choose from.
@@ -78,7 +86,12 @@ impl Sampler {
             }
         }
         let classes = (!classes.is_empty()).then_some(classes);
-        Batch { images, classes, len: n, patch }
+        Batch {
+            images,
+            classes,
+            len: n,
+            patch,
+        }
     }
 
     fn choose(&mut self, item: u64, rng: &mut Rng) -> usize {

@@ -30,8 +30,11 @@ impl Slices {
             .par_iter()
             .map(|case| cut_case(case, modality, plan, labelled))
             .collect::<Result<_>>()?;
-        let mut slices =
-            Self { side: plan.load, images: Vec::new(), classes: labelled.then(Vec::new) };
+        let mut slices = Self {
+            side: plan.load,
+            images: Vec::new(),
+            classes: labelled.then(Vec::new),
+        };
         for (images, classes) in cut {
             slices.images.extend(images);
             if let (Some(all), Some(classes)) = (&mut slices.classes, classes) {
@@ -48,7 +51,11 @@ impl Slices {
         images: Vec<Vec<f32>>,
         classes: Option<Vec<Vec<u8>>>,
     ) -> Self {
-        Self { side, images, classes }
+        Self {
+            side,
+            images,
+            classes,
+        }
     }
 
     /// Side of every slice, pixels.
@@ -99,18 +106,26 @@ fn cut_case(case: &Case, modality: &Modality, plan: &Plan, labelled: bool) -> Re
     let prepared = prepare(image, modality, plan)?;
     let shape = prepared.image.grid().shape();
     let (from, to) = ([shape[0], shape[1]], [plan.load; 2]);
-    let images = (0..shape[2]).map(|z| pad_to(prepared.image.slice_z(z), from, to)).collect();
+    let images = (0..shape[2])
+        .map(|z| pad_to(prepared.image.slice_z(z), from, to))
+        .collect();
     if !labelled {
         return Ok((images, None));
     }
     let Some(label_path) = &case.label else {
         return Err(Error::data(
-            format!("expected a label map for case {}, found none; run `crossmod check`", case.id),
+            format!(
+                "expected a label map for case {}, found none; run `crossmod check`",
+                case.id
+            ),
             path,
         ));
     };
     let labels = io::read_labels(label_path)?;
-    if !labels.grid().matches(&grid, 0.5 * grid.spacing_mm().into_iter().fold(f64::MAX, f64::min)) {
+    if !labels.grid().matches(
+        &grid,
+        0.5 * grid.spacing_mm().into_iter().fold(f64::MAX, f64::min),
+    ) {
         return Err(Error::data(
             format!(
                 "expected the grid of the image ({:?} voxels), found {:?} voxels or another place; \
@@ -123,8 +138,12 @@ fn cut_case(case: &Case, modality: &Modality, plan: &Plan, labelled: bool) -> Re
     }
     let upright = reorient_labels(&labels, prepared.orientation);
     let working = resample_labels_linear(&upright, &working_grid(upright.grid(), plan)?);
-    let index: BTreeMap<u16, u8> =
-        plan.classes.iter().zip(0u8..).map(|(class, i)| (class.value, i)).collect();
+    let index: BTreeMap<u16, u8> = plan
+        .classes
+        .iter()
+        .zip(0u8..)
+        .map(|(class, i)| (class.value, i))
+        .collect();
     let classes = working
         .data()
         .iter()
@@ -141,6 +160,9 @@ fn cut_case(case: &Case, modality: &Modality, plan: &Plan, labelled: bool) -> Re
             )
         })?;
     let area = from[0] * from[1];
-    let cut = classes.chunks(area).map(|slice| pad_to(slice, from, to)).collect();
+    let cut = classes
+        .chunks(area)
+        .map(|slice| pad_to(slice, from, to))
+        .collect();
     Ok((images, Some(cut)))
 }

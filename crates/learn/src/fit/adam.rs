@@ -27,7 +27,12 @@ pub struct AdamConfig {
 impl Default for AdamConfig {
     /// CycleGAN's and SynSeg-Net's 2e-4, β 0.5 and 0.999 (arXiv:1703.10593, §7.1); PyTorch's ε.
     fn default() -> Self {
-        Self { learning_rate: 2e-4, beta1: 0.5, beta2: 0.999, epsilon: 1e-8 }
+        Self {
+            learning_rate: 2e-4,
+            beta1: 0.5,
+            beta2: 0.999,
+            epsilon: 1e-8,
+        }
     }
 }
 
@@ -67,7 +72,11 @@ impl Adam {
                 shape: p.shape,
             })
             .collect();
-        Self { config: config.clone(), updates: 0, moments }
+        Self {
+            config: config.clone(),
+            updates: 0,
+            moments,
+        }
     }
 
     /// The net after one update; parameters without a gradient keep their value.
@@ -108,7 +117,11 @@ impl Adam {
             .collect();
         // In two halves of 16 bits, each exact as f32.
         let halves = [self.updates >> 16, self.updates & 0xffff].map(|h| h as f32);
-        state.push(Named { name: UPDATES.into(), shape: vec![2], values: halves.to_vec() });
+        state.push(Named {
+            name: UPDATES.into(),
+            shape: vec![2],
+            values: halves.to_vec(),
+        });
         state
     }
 
@@ -118,9 +131,15 @@ impl Adam {
     /// [`Error::Run`] where an array is missing or has another shape.
     pub fn restore(&mut self, state: &[Named], run: &Path) -> Result<()> {
         let find = |name: String, shape: &[usize]| {
-            state.iter().find(|a| a.name == name && a.shape == shape).ok_or_else(|| {
-                Error::run(format!("expected the optimiser's {name} of shape {shape:?}"), run)
-            })
+            state
+                .iter()
+                .find(|a| a.name == name && a.shape == shape)
+                .ok_or_else(|| {
+                    Error::run(
+                        format!("expected the optimiser's {name} of shape {shape:?}"),
+                        run,
+                    )
+                })
         };
         for p in &mut self.moments {
             p.m.clone_from(&find(format!("{MEAN}{}", p.name), &p.shape)?.values);
@@ -142,7 +161,10 @@ struct Apply<'a> {
 
 impl ModuleMapper for Apply<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let moments = self.moments.next().expect("the optimiser was made for this net");
+        let moments = self
+            .moments
+            .next()
+            .expect("the optimiser was made for this net");
         let tensor = param.val();
         let Some(grad) = tensor.grad_remove(&mut self.grads) else {
             return param;
@@ -151,13 +173,22 @@ impl ModuleMapper for Apply<'_> {
         let shape = tensor.dims();
         let mut values = values_of(tensor.without_autodiff());
         let grad = values_of(grad);
-        self.update.update(&mut values, &grad, &mut moments.m, &mut moments.v, self.step);
+        self.update.update(
+            &mut values,
+            &grad,
+            &mut moments.m,
+            &mut moments.v,
+            self.step,
+        );
         Param::from_data(TensorData::new(values, shape), self.device)
     }
 }
 
 fn values_of<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().try_into_vec().expect("parameters and their gradients are f32")
+    tensor
+        .into_data()
+        .try_into_vec()
+        .expect("parameters and their gradients are f32")
 }
 
 #[cfg(test)]

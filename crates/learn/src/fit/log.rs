@@ -28,8 +28,17 @@ pub struct Row {
 
 impl Row {
     pub(super) fn new(step: u64, epoch: u32, rate: f32, seconds: f64, losses: &Losses) -> Self {
-        let losses = losses.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
-        Self { step, epoch, learning_rate: rate, seconds, losses }
+        let losses = losses
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value))
+            .collect();
+        Self {
+            step,
+            epoch,
+            learning_rate: rate,
+            seconds,
+            losses,
+        }
     }
 }
 
@@ -43,7 +52,11 @@ pub(super) struct Log {
 impl Log {
     /// Opens the log, keeping only the rows before `step`.
     pub(super) fn open(path: &Path, step: u64) -> Result<Self> {
-        let kept = if step > 0 && path.exists() { read(path)? } else { Vec::new() };
+        let kept = if step > 0 && path.exists() {
+            read(path)?
+        } else {
+            Vec::new()
+        };
         write_atomic(path, |out| {
             for row in kept.iter().filter(|row| row.step < step) {
                 serde_json::to_writer(&mut *out, row)?;
@@ -55,7 +68,10 @@ impl Log {
             .append(true)
             .open(path)
             .map_err(|e| Error::io("open the log", e, path))?;
-        Ok(Self { out: BufWriter::new(file), path: path.to_owned() })
+        Ok(Self {
+            out: BufWriter::new(file),
+            path: path.to_owned(),
+        })
     }
 
     pub(super) fn push(&mut self, row: &Row) -> Result<()> {
@@ -66,7 +82,9 @@ impl Log {
     }
 
     pub(super) fn flush(&mut self) -> Result<()> {
-        self.out.flush().map_err(|e| Error::io("write the log", e, &self.path))
+        self.out
+            .flush()
+            .map_err(|e| Error::io("write the log", e, &self.path))
     }
 }
 
@@ -76,5 +94,8 @@ impl Log {
 /// Where the file cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Row>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io("read the log", e, path))?;
-    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+    Ok(text
+        .lines()
+        .map_while(|line| serde_json::from_str(line).ok())
+        .collect())
 }

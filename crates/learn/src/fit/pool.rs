@@ -15,7 +15,10 @@ impl ImagePool {
     /// An empty pool; a capacity of 0 passes every image through.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, images: Vec::new() }
+        Self {
+            capacity,
+            images: Vec::new(),
+        }
     }
 
     /// Images stored.
@@ -65,7 +68,10 @@ mod tests {
                 (shown != [new]) == pool.images().contains(&vec![new]) && shown != [new]
             })
             .count();
-        assert!((from_pool as f64 / f64::from(n) - 0.5).abs() < 0.03, "{from_pool}");
+        assert!(
+            (from_pool as f64 / f64::from(n) - 0.5).abs() < 0.03,
+            "{from_pool}"
+        );
         assert_eq!(pool.images().len(), 50);
     }
 

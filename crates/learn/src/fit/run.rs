@@ -75,7 +75,9 @@ impl RunFolder {
         }
         fs::create_dir_all(root.join("weights"))
             .map_err(|e| Error::io("make the run's folder", e, root))?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// Opens an existing run.
@@ -90,7 +92,9 @@ impl RunFolder {
                 root,
             ));
         }
-        Ok(Self { root: root.to_owned() })
+        Ok(Self {
+            root: root.to_owned(),
+        })
     }
 
     /// The run's own folder.
@@ -155,7 +159,9 @@ impl RunFolder {
     /// Where the weights of a net lie.
     #[must_use]
     pub fn weights_path(&self, name: &str) -> PathBuf {
-        self.root.join("weights").join(format!("{name}.safetensors"))
+        self.root
+            .join("weights")
+            .join(format!("{name}.safetensors"))
     }
 
     /// Replaces the state: the old one stays until the new one is whole.
@@ -178,7 +184,11 @@ impl RunFolder {
                 fs::rename(&current, &old)?;
             }
             fs::rename(&new, &current)?;
-            if old.exists() { fs::remove_dir_all(&old) } else { Ok(()) }
+            if old.exists() {
+                fs::remove_dir_all(&old)
+            } else {
+                Ok(())
+            }
         };
         swap().map_err(|e| Error::io("replace the state", e, &current))
     }
@@ -191,8 +201,11 @@ impl RunFolder {
         for (name, arrays) in &state.arrays {
             weights::save(&folder.join(format!("{name}.safetensors")), arrays)?;
         }
-        let position =
-            Position { step: state.step, seconds: state.seconds, budget: state.budget };
+        let position = Position {
+            step: state.step,
+            seconds: state.seconds,
+            budget: state.budget,
+        };
         write_json(&folder.join(POSITION), &position)
     }
 
@@ -224,8 +237,17 @@ impl RunFolder {
                 arrays.push((stem.to_owned(), weights::load(&path)?));
             }
         }
-        let Position { step, seconds, budget } = position;
-        Ok(Some(State { step, seconds, budget, arrays }))
+        let Position {
+            step,
+            seconds,
+            budget,
+        } = position;
+        Ok(Some(State {
+            step,
+            seconds,
+            budget,
+            arrays,
+        }))
     }
 }
 
@@ -235,12 +257,16 @@ impl State {
     /// # Errors
     /// [`Error::Run`] where they are missing.
     pub fn arrays(&self, name: &str, run: &Path) -> Result<&[Named]> {
-        self.arrays.iter().find(|(n, _)| n == name).map(|(_, a)| a.as_slice()).ok_or_else(|| {
-            Error::run(
-                format!("expected {name}.safetensors in the checkpoint; the run cannot resume"),
-                run,
-            )
-        })
+        self.arrays
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, a)| a.as_slice())
+            .ok_or_else(|| {
+                Error::run(
+                    format!("expected {name}.safetensors in the checkpoint; the run cannot resume"),
+                    run,
+                )
+            })
     }
 }
 
@@ -261,7 +287,11 @@ mod tests {
     use super::*;
 
     fn state(step: u64) -> State {
-        let arrays = vec![Named { name: "a".into(), shape: vec![2], values: vec![1.0, step as f32] }];
+        let arrays = vec![Named {
+            name: "a".into(),
+            shape: vec![2],
+            values: vec![1.0, step as f32],
+        }];
         State {
             step,
             seconds: 1.5,

@@ -19,7 +19,10 @@ pub struct Schedule {
 impl Default for Schedule {
     /// 100 + 100 (arXiv:1703.10593, §7.1).
     fn default() -> Self {
-        Self { constant_epochs: 100, decay_epochs: 100 }
+        Self {
+            constant_epochs: 100,
+            decay_epochs: 100,
+        }
     }
 }
 
@@ -41,8 +44,14 @@ impl Schedule {
     /// The factor on the learning rate in `epoch`, counted from 1.
     #[must_use]
     pub fn factor(&self, epoch: u32) -> f32 {
-        let decays = epoch.saturating_sub(self.constant_epochs + 1).min(self.decay_epochs);
-        if decays == 0 { 1.0 } else { 1.0 - decays as f32 / self.decay_epochs as f32 }
+        let decays = epoch
+            .saturating_sub(self.constant_epochs + 1)
+            .min(self.decay_epochs);
+        if decays == 0 {
+            1.0
+        } else {
+            1.0 - decays as f32 / self.decay_epochs as f32
+        }
     }
 }
 
@@ -71,7 +80,10 @@ mod tests {
 
     #[test]
     fn no_decay_stays_constant() {
-        let schedule = Schedule { constant_epochs: 5, decay_epochs: 0 };
+        let schedule = Schedule {
+            constant_epochs: 5,
+            decay_epochs: 0,
+        };
         assert_eq!(schedule.factor(5), 1.0);
         assert_eq!(schedule.factor(9), 1.0);
     }

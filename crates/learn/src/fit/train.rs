@@ -91,7 +91,13 @@ pub fn train(
         let stop = progress.cancelled();
         if stop || saved.elapsed() >= plan.checkpoint {
             log.flush()?;
-            save(model, run, step, before + start.elapsed().as_secs_f64(), plan.budget)?;
+            save(
+                model,
+                run,
+                step,
+                before + start.elapsed().as_secs_f64(),
+                plan.budget,
+            )?;
             saved = Instant::now();
         }
         if stop {
@@ -102,7 +108,11 @@ pub fn train(
     let seconds = before + start.elapsed().as_secs_f64();
     save(model, run, step, seconds, plan.budget)?;
     progress.update(1.0, &format!("{step} steps"));
-    Ok(Summary { steps: step, seconds, losses: last_losses(&super::log::read(&log_path)?) })
+    Ok(Summary {
+        steps: step,
+        seconds,
+        losses: last_losses(&super::log::read(&log_path)?),
+    })
 }
 
 fn save(
@@ -112,13 +122,21 @@ fn save(
     seconds: f64,
     budget: Budget,
 ) -> Result<()> {
-    let state = State { step, seconds, budget: Some(budget), arrays: model.state() };
+    let state = State {
+        step,
+        seconds,
+        budget: Some(budget),
+        arrays: model.state(),
+    };
     run.write_state(&state)?;
     run.write_weights(&model.weights())
 }
 
 fn describe(step: u64, losses: &Losses) -> String {
-    let figures: Vec<String> = losses.iter().map(|(name, v)| format!("{name} {v:.3}")).collect();
+    let figures: Vec<String> = losses
+        .iter()
+        .map(|(name, v)| format!("{name} {v:.3}"))
+        .collect();
     format!("step {step}  {}", figures.join("  "))
 }
 

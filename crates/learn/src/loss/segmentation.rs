@@ -29,9 +29,8 @@ pub fn dice(logits: Tensor<4>, one_hot: Tensor<4>) -> Tensor<1> {
     let p = foreground(activation::softmax(logits, 1));
     let g = foreground(one_hot);
     // Sums over batch and pixels, one figure a class.
-    let per_class = |t: Tensor<4>| -> Tensor<1> {
-        t.sum_dim(0).sum_dim(2).sum_dim(3).reshape([classes - 1])
-    };
+    let per_class =
+        |t: Tensor<4>| -> Tensor<1> { t.sum_dim(0).sum_dim(2).sum_dim(3).reshape([classes - 1]) };
     let both = per_class(p.clone() * g.clone());
     let sizes = per_class(p.square()) + per_class(g.square());
     let score = (both + EPSILON) * 2.0 / (sizes + EPSILON);
@@ -45,12 +44,17 @@ mod tests {
     use super::*;
     use crate::loss::gradient;
 
-    const LOGITS: [f32; 12] = [0.2, -0.4, 1.1, 0.3, -0.7, 0.9, 0.0, 0.6, -0.2, 0.5, 0.4, -1.0];
+    const LOGITS: [f32; 12] = [
+        0.2, -0.4, 1.1, 0.3, -0.7, 0.9, 0.0, 0.6, -0.2, 0.5, 0.4, -1.0,
+    ];
     const TRUTH: [usize; 4] = [0, 2, 1, 2];
 
     fn one_hot(device: &burn::tensor::Device) -> Tensor<4> {
         let mut values = vec![0.0f32; 12];
-        TRUTH.iter().enumerate().for_each(|(pixel, class)| values[class * 4 + pixel] = 1.0);
+        TRUTH
+            .iter()
+            .enumerate()
+            .for_each(|(pixel, class)| values[class * 4 + pixel] = 1.0);
         Tensor::from_data(TensorData::new(values, [1, 3, 2, 2]), device)
     }
 
@@ -64,9 +68,15 @@ mod tests {
         let device = crate::device::cpu();
         let logits = Tensor::from_data(TensorData::new(LOGITS.to_vec(), [1, 3, 2, 2]), &device);
         let weights = [1.0, 10.0, 3.0];
-        let expected: f32 =
-            (0..4).map(|i| -weights[TRUTH[i]] * softmax(i)[TRUTH[i]].ln()).sum::<f32>() / 4.0;
-        let found = cross_entropy(logits, one_hot(&device), Tensor::from_floats(weights, &device));
+        let expected: f32 = (0..4)
+            .map(|i| -weights[TRUTH[i]] * softmax(i)[TRUTH[i]].ln())
+            .sum::<f32>()
+            / 4.0;
+        let found = cross_entropy(
+            logits,
+            one_hot(&device),
+            Tensor::from_floats(weights, &device),
+        );
         assert!((found.into_scalar::<f32>() - expected).abs() < 1e-5);
     }
 
@@ -104,7 +114,11 @@ mod tests {
     fn gradients_match_differences() {
         gradient::assert_matches([1, 3, 2, 2], &LOGITS, 1e-2, 2e-3, |z| {
             let device = z.device();
-            cross_entropy(z, one_hot(&device), Tensor::from_floats([1.0, 10.0, 3.0], &device))
+            cross_entropy(
+                z,
+                one_hot(&device),
+                Tensor::from_floats([1.0, 10.0, 3.0], &device),
+            )
         });
         gradient::assert_matches([1, 3, 2, 2], &LOGITS, 1e-2, 2e-3, |z| {
             let device = z.device();

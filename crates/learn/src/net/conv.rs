@@ -75,7 +75,11 @@ impl ConvTransposed {
         let [ci, co] = channels;
         // Each output pixel sums over a quarter of the taps of every input channel.
         let fan_in = (ci * kernel * kernel).div_ceil(4);
-        let geometry = Stride { stride: 2, padding: kernel / 3, mode: Padding::Zero };
+        let geometry = Stride {
+            stride: 2,
+            padding: kernel / 3,
+            mode: Padding::Zero,
+        };
         Self {
             weight: draw([ci, co, kernel, kernel], fan_in, init, rng, device),
             bias: Param::from_data(TensorData::zeros::<f32, _>([co]), device),
@@ -102,6 +106,8 @@ fn draw(
         Init::Normal(sd) => sd,
         Init::He => (2.0 / fan_in as f32).sqrt(),
     };
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| sd * rng.normal()).collect();
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| sd * rng.normal())
+        .collect();
     Param::from_data(TensorData::new(values, shape), device)
 }

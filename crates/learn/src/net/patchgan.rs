@@ -42,9 +42,8 @@ impl PatchGanConfig {
     #[must_use]
     pub fn init(&self, rng: &mut Rng, device: &Device) -> PatchGan {
         let (w, init) = (self.width, Init::Normal(super::INIT_SD));
-        let mut conv = |channels, stride| {
-            Conv::new(channels, 4, Stride::zero(stride, 1), init, rng, device)
-        };
+        let mut conv =
+            |channels, stride| Conv::new(channels, 4, Stride::zero(stride, 1), init, rng, device);
         PatchGan {
             first: conv([1, w], 2),
             middle: vec![

@@ -26,7 +26,10 @@ pub struct ResNetConfig {
 impl Default for ResNetConfig {
     /// CycleGAN's `resnet_9blocks` (arXiv:1703.10593, §7.2).
     fn default() -> Self {
-        Self { width: 64, blocks: 9 }
+        Self {
+            width: 64,
+            blocks: 9,
+        }
     }
 }
 
@@ -138,7 +141,10 @@ mod tests {
     #[test]
     fn keeps_the_size_and_the_range() {
         let device = crate::device::cpu();
-        let config = ResNetConfig { width: 4, blocks: 2 };
+        let config = ResNetConfig {
+            width: 4,
+            blocks: 2,
+        };
         let net = config.init([1, 3], Head::Tanh, &mut Rng::new(1, 0, 0), &device);
         let x = Tensor::<4>::ones([2, 1, 12, 20], &device);
         let y = net.forward(x);

@@ -59,7 +59,11 @@ impl SegmentorConfig {
     pub fn init(&self, classes: usize, rng: &mut Rng, device: &Device) -> Segmentor {
         match self.kind {
             SegmentorKind::ResNet9 => {
-                let head = if self.bounded_logits { Head::Tanh } else { Head::Linear };
+                let head = if self.bounded_logits {
+                    Head::Tanh
+                } else {
+                    Head::Linear
+                };
                 Segmentor::ResNet(self.resnet.init([1, classes], head, rng, device))
             }
             SegmentorKind::UNet => Segmentor::UNet(self.unet.init(classes, rng, device)),

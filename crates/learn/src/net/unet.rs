@@ -30,7 +30,11 @@ impl Default for UNetConfig {
     /// nnU-Net's first width and cap, five levels (each halves the image, so sides are multiples
     /// of 16).
     fn default() -> Self {
-        Self { width: 32, max_width: 512, levels: 5 }
+        Self {
+            width: 32,
+            max_width: 512,
+            levels: 5,
+        }
     }
 }
 
@@ -58,7 +62,11 @@ struct NormedConv {
 
 impl NormedConv {
     fn new(channels: [usize; 2], stride: usize, rng: &mut Rng, device: &Device) -> Self {
-        let geometry = Stride { stride, padding: 1, mode: Padding::Zero };
+        let geometry = Stride {
+            stride,
+            padding: 1,
+            mode: Padding::Zero,
+        };
         Self {
             conv: Conv::new(channels, 3, geometry, Init::He, rng, device),
             gamma: Param::from_tensor(Tensor::ones([channels[1]], device)),
@@ -94,19 +102,38 @@ impl UNetConfig {
     /// Builds the net with He's initial weights.
     #[must_use]
     pub fn init(&self, classes: usize, rng: &mut Rng, device: &Device) -> UNet {
-        let widths: Vec<usize> =
-            (0..self.levels).map(|l| (self.width << l).min(self.max_width)).collect();
+        let widths: Vec<usize> = (0..self.levels)
+            .map(|l| (self.width << l).min(self.max_width))
+            .collect();
         let mut encoder = vec![Level::new([1, widths[0]], 1, rng, device)];
         let (mut up, mut decoder) = (Vec::new(), Vec::new());
         for pair in widths.windows(2) {
             encoder.push(Level::new([pair[0], pair[1]], 2, rng, device));
         }
         for pair in widths.windows(2).rev() {
-            up.push(ConvTransposed::new([pair[1], pair[0]], 2, Init::He, rng, device));
+            up.push(ConvTransposed::new(
+                [pair[1], pair[0]],
+                2,
+                Init::He,
+                rng,
+                device,
+            ));
             decoder.push(Level::new([2 * pair[0], pair[0]], 1, rng, device));
         }
-        let head = Conv::new([widths[0], classes], 1, Stride::zero(1, 0), Init::He, rng, device);
-        UNet { encoder, up, decoder, head }
+        let head = Conv::new(
+            [widths[0], classes],
+            1,
+            Stride::zero(1, 0),
+            Init::He,
+            rng,
+            device,
+        );
+        UNet {
+            encoder,
+            up,
+            decoder,
+            head,
+        }
     }
 
     /// Sizes the net takes: multiples of this.
@@ -147,7 +174,11 @@ mod tests {
     #[test]
     fn keeps_the_size() {
         let device = crate::device::cpu();
-        let config = UNetConfig { width: 4, max_width: 16, levels: 4 };
+        let config = UNetConfig {
+            width: 4,
+            max_width: 16,
+            levels: 4,
+        };
         let net = config.init(3, &mut Rng::new(1, 0, 0), &device);
         assert_eq!(config.multiple(), 8);
         let y = net.forward(Tensor::ones([2, 1, 16, 24], &device));

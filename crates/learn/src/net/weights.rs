@@ -53,14 +53,21 @@ impl ModuleVisitor for Collect {
         let shape = data.shape().to_vec();
         // Parameters are created as f32 here and nowhere cast.
         let values = data.try_into_vec().unwrap_or_default();
-        self.found.push(Named { name: self.walk.name(), shape, values });
+        self.found.push(Named {
+            name: self.walk.name(),
+            shape,
+            values,
+        });
     }
 }
 
 /// Every parameter of a net, in module order.
 #[must_use]
 pub fn collect<M: Module>(net: &M) -> Vec<Named> {
-    let mut visitor = Collect { walk: Walk::default(), found: Vec::new() };
+    let mut visitor = Collect {
+        walk: Walk::default(),
+        found: Vec::new(),
+    };
     net.visit(&mut visitor);
     visitor.found
 }
@@ -92,7 +99,10 @@ impl ModuleMapper for Fill<'_> {
             found => {
                 self.trouble.get_or_insert_with(|| match found {
                     Some(found) => {
-                        format!("expected {name} of shape {shape:?}, found {:?}", found.shape)
+                        format!(
+                            "expected {name} of shape {shape:?}, found {:?}",
+                            found.shape
+                        )
                     }
                     None => format!("expected the parameter {name}, which is not in the file"),
                 });
@@ -107,7 +117,12 @@ impl ModuleMapper for Fill<'_> {
 /// # Errors
 /// [`Error::Run`] where one is missing or has another shape; `path` is named in it.
 pub fn fill<M: Module>(net: M, from: &[Named], device: &Device, path: &Path) -> Result<M> {
-    let mut mapper = Fill { walk: Walk::default(), from, device, trouble: None };
+    let mut mapper = Fill {
+        walk: Walk::default(),
+        from,
+        device,
+        trouble: None,
+    };
     let net = net.map(&mut mapper);
     match mapper.trouble {
         Some(trouble) => Err(Error::run(
@@ -130,8 +145,7 @@ pub fn save(path: &Path, arrays: &[Named]) -> Result<()> {
     let malformed = |e: safetensors::SafeTensorError| Error::run(e.to_string(), path);
     let mut views = Vec::with_capacity(arrays.len());
     for (array, bytes) in arrays.iter().zip(&bytes) {
-        let view =
-            TensorView::new(Dtype::F32, array.shape.clone(), bytes).map_err(malformed)?;
+        let view = TensorView::new(Dtype::F32, array.shape.clone(), bytes).map_err(malformed)?;
         views.push((array.name.clone(), view));
     }
     let packed = safetensors::serialize(views, None).map_err(malformed)?;
@@ -145,13 +159,19 @@ pub fn save(path: &Path, arrays: &[Named]) -> Result<()> {
 pub fn load(path: &Path) -> Result<Vec<Named>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io("read weights", e, path))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| {
-        Error::run(format!("expected a safetensors file, found: {e}; train or copy again"), path)
+        Error::run(
+            format!("expected a safetensors file, found: {e}; train or copy again"),
+            path,
+        )
     })?;
     file.iter()
         .map(|(name, view)| {
             if view.dtype() != Dtype::F32 {
                 let found = view.dtype();
-                return Err(Error::run(format!("expected f32 in {name}, found {found:?}"), path));
+                return Err(Error::run(
+                    format!("expected f32 in {name}, found {found:?}"),
+                    path,
+                ));
             }
             let (words, _) = view.data().as_chunks::<4>();
             Ok(Named {
@@ -168,12 +188,15 @@ mod tests {
     use crossmod_volume::rng::Rng;
 
     use super::*;
-    use crate::net::{PatchGanConfig, ResNetConfig, Head};
+    use crate::net::{Head, PatchGanConfig, ResNetConfig};
 
     #[test]
     fn weights_survive_a_round_trip_by_name() -> Result<()> {
         let device = crate::device::cpu();
-        let config = ResNetConfig { width: 2, blocks: 1 };
+        let config = ResNetConfig {
+            width: 2,
+            blocks: 1,
+        };
         let build = |seed| config.init([1, 1], Head::Tanh, &mut Rng::new(seed, 0, 0), &device);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("w.safetensors");
@@ -182,7 +205,11 @@ mod tests {
         save(&path, &collect(&net))?;
         let back = fill(other, &load(&path)?, &device, &path)?;
         assert_eq!(collect(&net), collect(&back));
-        assert!(collect(&net).iter().any(|p| p.name == "blocks.0.first.weight"));
+        assert!(
+            collect(&net)
+                .iter()
+                .any(|p| p.name == "blocks.0.first.weight")
+        );
         Ok(())
     }
 

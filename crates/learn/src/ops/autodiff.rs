@@ -1,8 +1,8 @@
 //! The tape of [`NetOps`]: which kernels each backward pass calls.
 
+use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Backend, TensorMetadata, tensor::FloatTensor};
 use crossmod_kernels::Activation;
@@ -114,8 +114,8 @@ impl<B: Backend + NetGrads> Backward<B, 3> for NormAffine {
         let [node_x, node_gamma, node_beta] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
         let (x, gamma, beta, stats, activation) = ops.state;
-        let [x, gamma, beta] = [x, gamma, beta]
-            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let [x, gamma, beta] =
+            [x, gamma, beta].map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
         let (dx, daffine) = B::instance_norm_grad(x, Some((gamma, beta)), stats, dy, activation);
         if let Some(node) = node_x {
             grads.register::<B>(node.id, dx);
@@ -141,7 +141,12 @@ impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
         match prep.compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let state = (prep.checkpoint(&x), prep.checkpoint(&weight), geometry);
-                let y = B::net_conv2d(x.into_primitive(), weight.into_primitive(), bias.into_primitive(), geometry);
+                let y = B::net_conv2d(
+                    x.into_primitive(),
+                    weight.into_primitive(),
+                    bias.into_primitive(),
+                    geometry,
+                );
                 prep.finish(state, y)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::net_conv2d(
@@ -166,12 +171,20 @@ impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
                 let state = (prep.checkpoint(&x), prep.checkpoint(&weight), geometry);
                 prep.finish(
                     state,
-                    forward(x.into_primitive(), weight.into_primitive(), bias.into_primitive(), geometry),
+                    forward(
+                        x.into_primitive(),
+                        weight.into_primitive(),
+                        bias.into_primitive(),
+                        geometry,
+                    ),
                 )
             }
-            OpsKind::UnTracked(prep) => {
-                prep.finish(forward(x.into_primitive(), weight.into_primitive(), bias.into_primitive(), geometry))
-            }
+            OpsKind::UnTracked(prep) => prep.finish(forward(
+                x.into_primitive(),
+                weight.into_primitive(),
+                bias.into_primitive(),
+                geometry,
+            )),
         }
     }
 

@@ -31,12 +31,21 @@ fn geometry(x: [usize; 4], out_channels: usize, kernel: [usize; 2], stride: Stri
 }
 
 fn forward(x: FlexTensor, w: FlexTensor, b: Option<FlexTensor>, stride: Stride) -> FlexTensor {
-    let (x, w, b) = (x.to_contiguous(), w.to_contiguous(), b.map(|b| b.to_contiguous()));
+    let (x, w, b) = (
+        x.to_contiguous(),
+        w.to_contiguous(),
+        b.map(|b| b.to_contiguous()),
+    );
     let (xs, ws) = (shape4(&x), shape4(&w));
     let conv = geometry(xs, ws[0], [ws[2], ws[3]], stride);
     let [h, width] = conv.out_size();
     let mut y = vec![0.0; xs[0] * ws[0] * h * width];
-    conv.forward(x.storage(), w.storage(), b.as_ref().map(|b| b.storage()), &mut y);
+    conv.forward(
+        x.storage(),
+        w.storage(),
+        b.as_ref().map(|b| b.storage()),
+        &mut y,
+    );
     tensor(y, &[xs[0], ws[0], h, width])
 }
 
@@ -128,8 +137,10 @@ impl NetGrads for Flex {
         let shape = shape4(&x);
         let norm = norm(shape, activation);
         let mut y = vec![0.0; shape.iter().product()];
-        let mut stats =
-            NormStats { mean: vec![0.0; norm.instances], inv_std: vec![0.0; norm.instances] };
+        let mut stats = NormStats {
+            mean: vec![0.0; norm.instances],
+            inv_std: vec![0.0; norm.instances],
+        };
         norm.forward(
             x.storage(),
             affine.as_ref().map(|(g, b)| (g.storage(), b.storage())),
@@ -147,12 +158,17 @@ impl NetGrads for Flex {
         dy: FlexTensor,
         activation: Activation,
     ) -> (FlexTensor, Option<(FlexTensor, FlexTensor)>) {
-        let (x, dy, affine) = (x.to_contiguous(), dy.to_contiguous(), contiguous_pair(affine));
+        let (x, dy, affine) = (
+            x.to_contiguous(),
+            dy.to_contiguous(),
+            contiguous_pair(affine),
+        );
         let shape = shape4(&x);
         let norm = norm(shape, activation);
         let mut dx = vec![0.0; shape.iter().product()];
-        let mut daffine =
-            affine.as_ref().map(|_| (vec![0.0; norm.channels], vec![0.0; norm.channels]));
+        let mut daffine = affine
+            .as_ref()
+            .map(|_| (vec![0.0; norm.channels], vec![0.0; norm.channels]));
         norm.backward(
             x.storage(),
             &stats.mean,
@@ -160,7 +176,9 @@ impl NetGrads for Flex {
             affine.as_ref().map(|(g, b)| (g.storage(), b.storage())),
             dy.storage(),
             &mut dx,
-            daffine.as_mut().map(|(g, b)| (g.as_mut_slice(), b.as_mut_slice())),
+            daffine
+                .as_mut()
+                .map(|(g, b)| (g.as_mut_slice(), b.as_mut_slice())),
         );
         let channels = [norm.channels];
         (
@@ -175,5 +193,11 @@ fn contiguous_pair(pair: Option<(FlexTensor, FlexTensor)>) -> Option<(FlexTensor
 }
 
 fn norm([n, c, h, w]: [usize; 4], activation: Activation) -> InstanceNorm {
-    InstanceNorm { instances: n * c, channels: c, spatial: h * w, eps: NORM_EPSILON, activation }
+    InstanceNorm {
+        instances: n * c,
+        channels: c,
+        spatial: h * w,
+        eps: NORM_EPSILON,
+        activation,
+    }
 }

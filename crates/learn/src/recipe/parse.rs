@@ -23,23 +23,34 @@ impl Recipe {
         for text in overrides {
             set(&mut table, text, &keys)?;
         }
-        let recipe: Self =
-            table.try_into().map_err(|e: toml::de::Error| Error::Recipe(format!("{e} ({name})")))?;
+        let recipe: Self = table
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::Recipe(format!("{e} ({name})")))?;
         recipe.check()
     }
 
     fn check(self) -> Result<Self> {
         let wrong = |key: &str, expected: &str, found: String| {
-            Err(Error::Recipe(format!("expected {key} to be {expected}, found {found}")))
+            Err(Error::Recipe(format!(
+                "expected {key} to be {expected}, found {found}"
+            )))
         };
         if self.batch == 0 {
             return wrong("batch", "at least 1", "0".into());
         }
         if self.plan.max_patch < 32 {
-            return wrong("plan.max_patch", "at least 32", self.plan.max_patch.to_string());
+            return wrong(
+                "plan.max_patch",
+                "at least 32",
+                self.plan.max_patch.to_string(),
+            );
         }
         if !(self.checkpoint_minutes > 0.0) {
-            return wrong("checkpoint_minutes", "above 0", self.checkpoint_minutes.to_string());
+            return wrong(
+                "checkpoint_minutes",
+                "above 0",
+                self.checkpoint_minutes.to_string(),
+            );
         }
         if !(self.optimizer.learning_rate > 0.0) {
             let found = self.optimizer.learning_rate.to_string();
@@ -56,7 +67,11 @@ impl Recipe {
             return wrong(key, "1 to 4096", found.to_string());
         }
         if !(2..=8).contains(&self.segmentor.unet.levels) {
-            return wrong("segmentor.unet.levels", "2 to 8", self.segmentor.unet.levels.to_string());
+            return wrong(
+                "segmentor.unet.levels",
+                "2 to 8",
+                self.segmentor.unet.levels.to_string(),
+            );
         }
         Ok(self)
     }
@@ -81,7 +96,8 @@ fn text_of(name: &str) -> Result<String> {
 }
 
 fn parse(text: &str, name: &str) -> Result<Table> {
-    text.parse().map_err(|e| Error::Recipe(format!("expected TOML: {e} ({name})")))
+    text.parse()
+        .map_err(|e| Error::Recipe(format!("expected TOML: {e} ({name})")))
 }
 
 /// Paths of all values, such as `loss.lambda_cycle`.
@@ -126,7 +142,9 @@ fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
 
 fn set(table: &mut Table, text: &str, known: &[String]) -> Result<()> {
     let Some((key, value)) = text.split_once('=') else {
-        return Err(Error::Recipe(format!("expected --set key=value, found `{text}`")));
+        return Err(Error::Recipe(format!(
+            "expected --set key=value, found `{text}`"
+        )));
     };
     let (key, value) = (key.trim(), value.trim());
     if !known.iter().any(|k| k == key) {
@@ -167,7 +185,10 @@ mod tests {
     fn the_built_in_synseg_is_the_published_one() -> Result<()> {
         assert_eq!(load(&[])?, Recipe::default());
         assert_eq!(Recipe::load("source-only", &[])?.kind, Kind::SourceOnly);
-        assert_eq!(Recipe::load("target-supervised", &[])?.kind, Kind::TargetSupervised);
+        assert_eq!(
+            Recipe::load("target-supervised", &[])?.kind,
+            Kind::TargetSupervised
+        );
         Ok(())
     }
 
@@ -182,12 +203,18 @@ mod tests {
     #[test]
     fn a_wrong_key_names_the_nearest_right_one() {
         let said = |o: &str| load(&[o]).expect_err("refused").to_string();
-        assert!(said("lamda=10").contains("did you mean `loss.lambda_"), "{}", said("lamda=10"));
+        assert!(
+            said("lamda=10").contains("did you mean `loss.lambda_"),
+            "{}",
+            said("lamda=10")
+        );
         assert!(said("optimiser.learning_rate=1").contains("`optimizer.learning_rate`"));
         assert!(said("batch").contains("key=value"));
         assert!(said("batch=many").contains("batch"));
         assert!(said("batch=0").contains("at least 1"));
-        let said = Recipe::load("synsge", &[]).expect_err("refused").to_string();
+        let said = Recipe::load("synsge", &[])
+            .expect_err("refused")
+            .to_string();
         assert!(said.contains("did you mean `synseg`"), "{said}");
     }
 }

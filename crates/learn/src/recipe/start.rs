@@ -41,7 +41,11 @@ pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> 
         RunFolder::create(&request.out)?;
     }
     progress.stage("reading the data");
-    let data = Data::open(&request.recipe, request.source.as_deref(), request.target.as_deref())?;
+    let data = Data::open(
+        &request.recipe,
+        request.source.as_deref(),
+        request.target.as_deref(),
+    )?;
     let plan = data.plan(&request.recipe)?;
     let mut built = data.build(&request.recipe, &plan)?;
     let manifest = data.manifest(&request.recipe)?;
@@ -53,7 +57,9 @@ pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> 
     for reason in &plan.reasons {
         progress.note(reason);
     }
-    let budget = request.budget.unwrap_or(Budget::Steps(built.steps(&request.recipe)));
+    let budget = request
+        .budget
+        .unwrap_or(Budget::Steps(built.steps(&request.recipe)));
     finish(&mut built, &run, &request.recipe, budget, None, progress)
 }
 
@@ -71,7 +77,11 @@ pub fn resume(root: &Path, budget: Option<Budget>, progress: &mut dyn Progress) 
     let manifest: Manifest =
         serde_json::from_str(&text).map_err(|e| Error::run(format!("{e}"), &path))?;
     progress.stage("reading the data");
-    let data = Data::open(&recipe, manifest.source.as_deref(), manifest.target.as_deref())?;
+    let data = Data::open(
+        &recipe,
+        manifest.source.as_deref(),
+        manifest.target.as_deref(),
+    )?;
     if data.hashes()? != manifest.data {
         progress.note("the data differ from those the run was started with (manifest.json)");
     }
@@ -108,7 +118,13 @@ fn finish(
         checkpoint: Duration::from_secs_f64((recipe.checkpoint_minutes * 60.0).min(1e9)),
     };
     let summary = fit::train(built.model.as_mut(), run, &plan, state, progress)?;
-    run.write_json("metrics.json", &Metrics { recipe: recipe.kind, training: &summary })?;
+    run.write_json(
+        "metrics.json",
+        &Metrics {
+            recipe: recipe.kind,
+            training: &summary,
+        },
+    )?;
     Ok(summary)
 }
 
@@ -139,21 +155,36 @@ impl Data {
         let kind = recipe.kind;
         let needed = |given: bool, flag: &str, what: &str| {
             let message = format!("expected --{flag} DATASET ({what}), found none");
-            if given { Ok(()) } else { Err(Error::Recipe(message)) }
+            if given {
+                Ok(())
+            } else {
+                Err(Error::Recipe(message))
+            }
         };
         if kind != Kind::TargetSupervised {
             needed(source.is_some(), "source", "the labelled scans")?;
         }
         if kind != Kind::SourceOnly {
-            needed(target.is_some(), "target", "the scans of the other modality")?;
+            needed(
+                target.is_some(),
+                "target",
+                "the scans of the other modality",
+            )?;
         }
         let source = source.map(Dataset::open).transpose()?;
         let target = target.map(Dataset::open).transpose()?;
-        let labelled = if kind == Kind::TargetSupervised { &target } else { &source };
+        let labelled = if kind == Kind::TargetSupervised {
+            &target
+        } else {
+            &source
+        };
         let mut classes = BTreeMap::new();
         if let Some(dataset) = labelled {
-            classes =
-                if dataset.labels_declared { dataset.labels.clone() } else { dataset.discover_labels()? };
+            classes = if dataset.labels_declared {
+                dataset.labels.clone()
+            } else {
+                dataset.discover_labels()?
+            };
             if dataset.labelled().is_empty() {
                 let message = "expected label maps to train on, found none; put them in labelsTr";
                 return Err(Error::data(message, &dataset.root));
@@ -177,7 +208,12 @@ impl Data {
         };
         let source = source.map(|d| with_cases(d, kind != Kind::TargetSupervised));
         let target = target.map(|d| with_cases(d, kind == Kind::TargetSupervised));
-        Ok(Self { kind, source, target, classes })
+        Ok(Self {
+            kind,
+            source,
+            target,
+            classes,
+        })
     }
 
     fn plan(&self, recipe: &Recipe) -> Result<Plan> {
@@ -211,14 +247,26 @@ impl Data {
                        order: Order,
                        name: &'static str| {
             let (Some((dataset, cases)), Some(modality)) = (data, modality) else {
-                return Err(Error::Recipe(format!("expected a plan for the {name}, found none")));
+                return Err(Error::Recipe(format!(
+                    "expected a plan for the {name}, found none"
+                )));
             };
             let slices = Slices::load(cases, modality, plan, labelled)?;
             if slices.is_empty() {
-                return Err(Error::data("expected slices to train on, found none", &dataset.root));
+                return Err(Error::data(
+                    "expected slices to train on, found none",
+                    &dataset.root,
+                ));
             }
             let augment: AugmentConfig = recipe.augment.clone();
-            Ok(Sampler::new(slices, order, augment, plan.patch, recipe.seed, name))
+            Ok(Sampler::new(
+                slices,
+                order,
+                augment,
+                plan.patch,
+                recipe.seed,
+                name,
+            ))
         };
         let (source, target) = (&self.source, &self.target);
         let classes = plan.classes.len();
@@ -228,7 +276,10 @@ impl Data {
                 let source = sampler(source, &plan.source, true, shuffled, "source")?;
                 let target = sampler(target, &plan.target, false, Order::Random, "target")?;
                 let slices = source.slices().len().max(target.slices().len());
-                Built { model: Box::new(SynSeg::new(recipe, source, target, classes)), slices }
+                Built {
+                    model: Box::new(SynSeg::new(recipe, source, target, classes)),
+                    slices,
+                }
             }
             Kind::SourceOnly | Kind::TargetSupervised => {
                 let sampler = if self.kind == Kind::SourceOnly {
@@ -237,7 +288,10 @@ impl Data {
                     sampler(target, &plan.target, true, shuffled, "target")?
                 };
                 let slices = sampler.slices().len();
-                Built { model: Box::new(Supervised::new(recipe, sampler, classes)), slices }
+                Built {
+                    model: Box::new(Supervised::new(recipe, sampler, classes)),
+                    slices,
+                }
             }
         })
     }
@@ -245,7 +299,8 @@ impl Data {
     fn manifest(&self, recipe: &Recipe) -> Result<Manifest> {
         let text = toml::to_string(recipe).map_err(|e| Error::Recipe(e.to_string()))?;
         let root = |data: &Option<(Dataset, Vec<Case>)>| {
-            data.as_ref().map(|(d, _)| std::path::absolute(&d.root).unwrap_or(d.root.clone()))
+            data.as_ref()
+                .map(|(d, _)| std::path::absolute(&d.root).unwrap_or(d.root.clone()))
         };
         Ok(Manifest {
             version: env!("CARGO_PKG_VERSION").into(),

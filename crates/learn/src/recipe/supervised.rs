@@ -26,7 +26,12 @@ impl SegmentationCriterion {
         let mut weights = loss.class_weights.clone();
         weights.resize(classes, 1.0);
         let weights = Tensor::from_data(TensorData::new(weights, [classes]), device);
-        Self { kind: loss.segmentation, weights, classes, device: device.clone() }
+        Self {
+            kind: loss.segmentation,
+            weights,
+            classes,
+            device: device.clone(),
+        }
     }
 
     /// The loss of logits against the classes of the batch they were made from.
@@ -81,12 +86,13 @@ impl Trainable for Supervised {
     fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
         let batch = self.sampler.batch(step, self.batch);
         let shape = [batch.len, 1, batch.patch, batch.patch];
-        let images =
-            Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device);
+        let images = Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device);
         let loss = self.criterion.loss(self.segmentor.forward(images), &batch);
         let losses = vec![("segmentation", scalar(&loss))];
         let grads = loss.backward();
-        self.segmentor = self.adam.step(self.segmentor.clone(), grads, rate, &self.device);
+        self.segmentor = self
+            .adam
+            .step(self.segmentor.clone(), grads, rate, &self.device);
         Ok(losses)
     }
 

@@ -62,12 +62,17 @@ impl SynSeg {
     pub fn new(recipe: &Recipe, source: Sampler, target: Sampler, classes: usize) -> Self {
         let device = device::cpu_training();
         let rng = |name| Rng::new(recipe.seed, case_id(name), 0);
-        let generator =
-            |name| recipe.generator.init([1, 1], Head::Tanh, &mut rng(name), &device);
+        let generator = |name| {
+            recipe
+                .generator
+                .init([1, 1], Head::Tanh, &mut rng(name), &device)
+        };
         let makers = Makers {
             to_target: generator("to_target"),
             to_source: generator("to_source"),
-            segmentor: recipe.segmentor.init(classes, &mut rng("segmentor"), &device),
+            segmentor: recipe
+                .segmentor
+                .init(classes, &mut rng("segmentor"), &device),
         };
         let judge = |name| recipe.discriminator.init(&mut rng(name), &device);
         let (judge_target, judge_source) = (judge("judge_target"), judge("judge_source"));
@@ -98,7 +103,11 @@ impl SynSeg {
     /// The makers' losses on one batch, the discriminators frozen.
     fn makers_pass(&self, x: &Batch, y: &Batch) -> MakersPass {
         let (real_source, real_target) = (self.images(x), self.images(y));
-        let Makers { to_target, to_source, segmentor } = &self.makers;
+        let Makers {
+            to_target,
+            to_source,
+            segmentor,
+        } = &self.makers;
         // Frozen, so that no gradient to their weights is computed only to be thrown away.
         let judge_target = self.judge_target.clone().no_grad();
         let judge_source = self.judge_source.clone().no_grad();
@@ -112,7 +121,9 @@ impl SynSeg {
         let gan_source = least_squares(judge_source.forward(fake_source.clone()), 1.0);
         let cycle_source = mean_absolute(back_source, real_source.clone());
         let cycle_target = mean_absolute(back_target, real_target.clone());
-        let segmentation = self.criterion.loss(segmentor.forward(fake_target.clone()), x);
+        let segmentation = self
+            .criterion
+            .loss(segmentor.forward(fake_target.clone()), x);
 
         let l = &self.loss;
         let mut losses = vec![
@@ -131,13 +142,22 @@ impl SynSeg {
             losses.push(("identity", scalar(&identity)));
             total = total + identity * (l.lambda_identity * l.lambda_cycle);
         }
-        MakersPass { fake_target, fake_source, total, losses }
+        MakersPass {
+            fake_target,
+            fake_source,
+            total,
+            losses,
+        }
     }
 
     /// One past or present translation for each new one, as a constant.
     fn pooled(pool: &mut ImagePool, fakes: Tensor<4>, rng: &mut Rng, device: &Device) -> Tensor<4> {
         let shape = fakes.dims();
-        let values = fakes.without_autodiff().into_data().try_into_vec::<f32>().unwrap_or_default();
+        let values = fakes
+            .without_autodiff()
+            .into_data()
+            .try_into_vec::<f32>()
+            .unwrap_or_default();
         let shown: Vec<f32> = values
             .chunks(shape[2] * shape[3])
             .flat_map(|image| pool.exchange(image.to_vec(), rng))
@@ -161,22 +181,33 @@ impl Trainable for SynSeg {
     fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
         let x = self.source.batch(step, self.batch);
         let y = self.target.batch(step, self.batch);
-        let MakersPass { fake_target, fake_source, total, mut losses } = self.makers_pass(&x, &y);
+        let MakersPass {
+            fake_target,
+            fake_source,
+            total,
+            mut losses,
+        } = self.makers_pass(&x, &y);
         let grads = total.backward();
-        self.makers = self.adam_makers.step(self.makers.clone(), grads, rate, &self.device);
+        self.makers = self
+            .adam_makers
+            .step(self.makers.clone(), grads, rate, &self.device);
 
         let mut rng = Rng::new(self.seed, case_id("pool"), step as u32);
         let fake = Self::pooled(&mut self.pool_target, fake_target, &mut rng, &self.device);
         let loss = judge_loss(&self.judge_target, self.images(&y), fake);
         losses.push(("judge_target", scalar(&loss)));
         let (judge, grads) = (self.judge_target.clone(), loss.backward());
-        self.judge_target = self.adam_judge_target.step(judge, grads, rate, &self.device);
+        self.judge_target = self
+            .adam_judge_target
+            .step(judge, grads, rate, &self.device);
 
         let fake = Self::pooled(&mut self.pool_source, fake_source, &mut rng, &self.device);
         let loss = judge_loss(&self.judge_source, self.images(&x), fake);
         losses.push(("judge_source", scalar(&loss)));
         let (judge, grads) = (self.judge_source.clone(), loss.backward());
-        self.judge_source = self.adam_judge_source.step(judge, grads, rate, &self.device);
+        self.judge_source = self
+            .adam_judge_source
+            .step(judge, grads, rate, &self.device);
         Ok(losses)
     }
 
@@ -213,16 +244,27 @@ impl Trainable for SynSeg {
         let (root, device) = (run.root(), &self.device);
         let arrays = |name| state.arrays(name, root);
         self.makers = fill(self.makers.clone(), arrays("makers")?, device, root)?;
-        self.judge_target =
-            fill(self.judge_target.clone(), arrays("judge_target")?, device, root)?;
-        self.judge_source =
-            fill(self.judge_source.clone(), arrays("judge_source")?, device, root)?;
+        self.judge_target = fill(
+            self.judge_target.clone(),
+            arrays("judge_target")?,
+            device,
+            root,
+        )?;
+        self.judge_source = fill(
+            self.judge_source.clone(),
+            arrays("judge_source")?,
+            device,
+            root,
+        )?;
         self.adam_makers.restore(arrays("adam_makers")?, root)?;
-        self.adam_judge_target.restore(arrays("adam_judge_target")?, root)?;
-        self.adam_judge_source.restore(arrays("adam_judge_source")?, root)?;
-        for (pool, name) in
-            [(&mut self.pool_target, "pool_target"), (&mut self.pool_source, "pool_source")]
-        {
+        self.adam_judge_target
+            .restore(arrays("adam_judge_target")?, root)?;
+        self.adam_judge_source
+            .restore(arrays("adam_judge_source")?, root)?;
+        for (pool, name) in [
+            (&mut self.pool_target, "pool_target"),
+            (&mut self.pool_source, "pool_source"),
+        ] {
             let mut images = state.arrays(name, root)?.to_vec();
             images.sort_by(|a, b| a.name.cmp(&b.name));
             pool.restore(images.into_iter().map(|image| image.values).collect());
@@ -243,24 +285,40 @@ mod tests {
     const CLASSES: usize = 3;
 
     fn tiny(loss: LossConfig) -> (SynSeg, Batch, Batch) {
-        let net = ResNetConfig { width: 2, blocks: 1 };
+        let net = ResNetConfig {
+            width: 2,
+            blocks: 1,
+        };
         let recipe = Recipe {
             batch: 2,
             loss,
             generator: net.clone(),
             discriminator: PatchGanConfig { width: 2 },
-            segmentor: SegmentorConfig { resnet: net, ..SegmentorConfig::default() },
+            segmentor: SegmentorConfig {
+                resnet: net,
+                ..SegmentorConfig::default()
+            },
             ..Recipe::default()
         };
         let sampler = |labelled: bool, name| {
             let mut rng = Rng::new(5, case_id(name), 0);
-            let images: Vec<Vec<f32>> =
-                (0..3).map(|_| (0..1024).map(|_| rng.uniform(-1.0, 1.0)).collect()).collect();
+            let images: Vec<Vec<f32>> = (0..3)
+                .map(|_| (0..1024).map(|_| rng.uniform(-1.0, 1.0)).collect())
+                .collect();
             let classes = labelled.then(|| {
-                (0..3).map(|_| (0..1024).map(|_| rng.below(CLASSES) as u8).collect()).collect()
+                (0..3)
+                    .map(|_| (0..1024).map(|_| rng.below(CLASSES) as u8).collect())
+                    .collect()
             });
             let slices = Slices::from_parts(32, images, classes);
-            Sampler::new(slices, Order::Shuffled, AugmentConfig::default(), 32, 1, name)
+            Sampler::new(
+                slices,
+                Order::Shuffled,
+                AugmentConfig::default(),
+                32,
+                1,
+                name,
+            )
         };
         let mut model = SynSeg::new(&recipe, sampler(true, "x"), sampler(false, "y"), CLASSES);
         let (x, y) = (model.source.batch(0, 2), model.target.batch(0, 2));
@@ -290,8 +348,11 @@ mod tests {
 
     #[test]
     fn the_segmentation_loss_reaches_the_translator_to_target() {
-        let only_segmentation =
-            LossConfig { lambda_adversarial: 0.0, lambda_cycle: 0.0, ..LossConfig::default() };
+        let only_segmentation = LossConfig {
+            lambda_adversarial: 0.0,
+            lambda_cycle: 0.0,
+            ..LossConfig::default()
+        };
         let (model, x, y) = tiny(only_segmentation);
         let grads = model.makers_pass(&x, &y).total.backward();
         assert!(reach(&model.makers.segmentor, &grads).is_some_and(|g| g > 0.0));
@@ -339,7 +400,10 @@ mod tests {
             let alone = makers.to_target.forward(Tensor::from_data(image, &device));
             let segmented = values(makers.segmentor.forward(alone.clone()));
             assert_eq!(values(alone), fake[i * area..(i + 1) * area]);
-            assert_eq!(segmented, logits[i * CLASSES * area..(i + 1) * CLASSES * area]);
+            assert_eq!(
+                segmented,
+                logits[i * CLASSES * area..(i + 1) * CLASSES * area]
+            );
         }
     }
 

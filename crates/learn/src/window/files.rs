@@ -24,7 +24,11 @@ pub struct Job {
 pub fn jobs(input: &Path, output: &Path, keep_channel: bool) -> Result<Vec<Job>> {
     let named = |file: &Path| {
         let (stem, ending) = stem_and_ending(file)?;
-        let stem = if keep_channel { stem } else { without_channel(stem) };
+        let stem = if keep_channel {
+            stem
+        } else {
+            without_channel(stem)
+        };
         Some(output.join(format!("{stem}{ending}")))
     };
     if input.is_file() {
@@ -34,14 +38,22 @@ pub fn jobs(input: &Path, output: &Path, keep_channel: bool) -> Result<Vec<Job>>
             named(input).ok_or_else(|| unknown_ending(input))?
         };
         make_folder(output.parent())?;
-        return Ok(vec![Job { input: input.to_owned(), output }]);
+        return Ok(vec![Job {
+            input: input.to_owned(),
+            output,
+        }]);
     }
     let entries = fs::read_dir(input).map_err(|e| Error::io("read the input", e, input))?;
     let mut jobs = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|e| Error::io("read the input", e, input))?.path();
+        let path = entry
+            .map_err(|e| Error::io("read the input", e, input))?
+            .path();
         if let (true, Some(output)) = (path.is_file(), named(&path)) {
-            jobs.push(Job { input: path, output });
+            jobs.push(Job {
+                input: path,
+                output,
+            });
         }
     }
     if jobs.is_empty() {
@@ -59,14 +71,21 @@ pub fn jobs(input: &Path, output: &Path, keep_channel: bool) -> Result<Vec<Job>>
 
 fn make_folder(folder: Option<&Path>) -> Result<()> {
     match folder {
-        Some(folder) if !folder.as_os_str().is_empty() => fs::create_dir_all(folder)
-            .map_err(|e| Error::io("make the output folder", e, folder)),
+        Some(folder) if !folder.as_os_str().is_empty() => {
+            fs::create_dir_all(folder).map_err(|e| Error::io("make the output folder", e, folder))
+        }
         _ => Ok(()),
     }
 }
 
 fn unknown_ending(file: &Path) -> Error {
-    Error::data(format!("expected an image ({}), found another ending", ENDINGS.join(", ")), file)
+    Error::data(
+        format!(
+            "expected an image ({}), found another ending",
+            ENDINGS.join(", ")
+        ),
+        file,
+    )
 }
 
 /// The stem without nnU-Net's channel number.
@@ -95,8 +114,15 @@ mod tests {
         }
         let found = jobs(&root.join("in"), &root.join("out"), false)?;
         let names: Vec<_> = found.iter().map(|j| j.output.file_name()).collect();
-        assert_eq!(names, [Some("a.nii.gz".as_ref()), Some("b.nii.gz".as_ref())]);
-        let one = jobs(&root.join("in/a_0000.nii.gz"), &root.join("out/x.nii"), false)?;
+        assert_eq!(
+            names,
+            [Some("a.nii.gz".as_ref()), Some("b.nii.gz".as_ref())]
+        );
+        let one = jobs(
+            &root.join("in/a_0000.nii.gz"),
+            &root.join("out/x.nii"),
+            false,
+        )?;
         assert_eq!(one[0].output, root.join("out/x.nii"));
         let one = jobs(&root.join("in/a_0000.nii.gz"), &root.join("deep/er"), true)?;
         assert_eq!(one[0].output, root.join("deep/er/a_0000.nii.gz"));

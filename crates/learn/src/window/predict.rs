@@ -40,13 +40,23 @@ impl Predictor {
             None => plan.target.as_ref().or(plan.source.as_ref()),
         };
         let Some(modality) = found.cloned() else {
-            return Err(Error::run("expected the run to know the asked modality", root));
+            return Err(Error::run(
+                "expected the run to know the asked modality",
+                root,
+            ));
         };
         let device = device::cpu();
-        let net = recipe.segmentor.init(plan.classes.len(), &mut Rng::new(0, 0, 0), &device);
+        let net = recipe
+            .segmentor
+            .init(plan.classes.len(), &mut Rng::new(0, 0, 0), &device);
         let path = run.weights_path("segmentor");
         let segmentor = fill(net, &run.read_weights("segmentor")?, &device, &path)?;
-        Ok(Self { segmentor, plan, modality, device })
+        Ok(Self {
+            segmentor,
+            plan,
+            modality,
+            device,
+        })
     }
 
     /// The run's plan.
@@ -66,11 +76,17 @@ impl Predictor {
         let area = working.shape()[0] * working.shape()[1];
         let mut planes = vec![vec![0.0; working.len()]; self.plan.classes.len()];
         let net = |x| activation::softmax(self.segmentor.forward(x), 1);
-        slicewise::run(&prepared, self.plan.multiple, &self.device, net, |z, slice| {
-            for (class, plane) in planes.iter_mut().zip(slice) {
-                class[z * area..(z + 1) * area].copy_from_slice(&plane);
-            }
-        });
+        slicewise::run(
+            &prepared,
+            self.plan.multiple,
+            &self.device,
+            net,
+            |z, slice| {
+                for (class, plane) in planes.iter_mut().zip(slice) {
+                    class[z * area..(z + 1) * area].copy_from_slice(&plane);
+                }
+            },
+        );
         // Probabilities, not classes, are brought back to the input's resolution, one class at a
         // time: the most probable class so far is all that is kept.
         let mut best = vec![f32::NEG_INFINITY; prepared.upright.len()];

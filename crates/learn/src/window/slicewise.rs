@@ -24,6 +24,11 @@ pub(super) fn run(
         let x = Tensor::from_data(TensorData::new(slice, [1, 1, padded[1], padded[0]]), device);
         let y = net(x).into_data().try_into_vec::<f32>().unwrap_or_default();
         let area = padded[0] * padded[1];
-        each(z, y.chunks(area).map(|plane| pad_to(plane, padded, size)).collect());
+        each(
+            z,
+            y.chunks(area)
+                .map(|plane| pad_to(plane, padded, size))
+                .collect(),
+        );
     }
 }

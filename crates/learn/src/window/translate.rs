@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use burn::tensor::Device;
+use crossmod_volume::Image;
+use crossmod_volume::dataset::stem_and_ending;
 use crossmod_volume::intensity::unstandardise;
 use crossmod_volume::io::{self, Dtype, Storage};
 use crossmod_volume::rng::Rng;
 use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resample_image};
-use crossmod_volume::Image;
-use crossmod_volume::dataset::stem_and_ending;
 
 use super::{jobs, slicewise};
 use crate::batch::prepare;
@@ -61,9 +61,22 @@ impl Translator {
             Direction::TargetToSource => ("to_source", target, source),
         };
         let device = device::cpu();
-        let net = recipe.generator.init([1, 1], Head::Tanh, &mut Rng::new(0, 0, 0), &device);
-        let net = fill(net, &run.read_weights(name)?, &device, &run.weights_path(name))?;
-        Ok(Self { net, plan, from, to, device })
+        let net = recipe
+            .generator
+            .init([1, 1], Head::Tanh, &mut Rng::new(0, 0, 0), &device);
+        let net = fill(
+            net,
+            &run.read_weights(name)?,
+            &device,
+            &run.weights_path(name),
+        )?;
+        Ok(Self {
+            net,
+            plan,
+            from,
+            to,
+            device,
+        })
     }
 
     /// Translates one volume; the result lies on its grid, in its orientation, on the scale of the
@@ -77,9 +90,15 @@ impl Translator {
         let working = prepared.image.grid().clone();
         let mut values = Vec::with_capacity(working.len());
         let net = |x| self.net.forward(x);
-        slicewise::run(&prepared, ResNet::MULTIPLE, &self.device, net, |_, planes| {
-            values.extend(planes.into_iter().flatten());
-        });
+        slicewise::run(
+            &prepared,
+            ResNet::MULTIPLE,
+            &self.device,
+            net,
+            |_, planes| {
+                values.extend(planes.into_iter().flatten());
+            },
+        );
         let image = Image::new(working, values)?;
         let upright = resample_image(&image, &prepared.upright, Interpolation::Linear, -1.0);
         let scaled = unstandardise(upright, self.to.typical_bounds);
@@ -119,8 +138,15 @@ pub fn translate(
 fn storage(output: &Path, stored: &Storage) -> Storage {
     match stem_and_ending(output) {
         Some((_, ".png")) => {
-            let dtype = if stored.dtype == Dtype::U16 { Dtype::U16 } else { Dtype::U8 };
-            Storage { dtype, ..Storage::default() }
+            let dtype = if stored.dtype == Dtype::U16 {
+                Dtype::U16
+            } else {
+                Dtype::U8
+            };
+            Storage {
+                dtype,
+                ..Storage::default()
+            }
         }
         _ => Storage::default(),
     }

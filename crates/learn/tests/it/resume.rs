@@ -31,14 +31,19 @@ fn interrupted_runs_end_as_uninterrupted_ones() {
         let cut = folder.path().join(format!("cut{stops:?}"));
         let mut done = 0;
         for (i, &left) in stops.iter().enumerate() {
-            let mut stop = StopAfter { left: Cell::new(left) };
+            let mut stop = StopAfter {
+                left: Cell::new(left),
+            };
             let end = if i == 0 {
                 start(&of(&cut), &mut stop)
             } else {
                 resume(&cut, None, &mut stop)
             };
             done += u64::from(left);
-            assert!(matches!(end, Err(Error::Interrupted { step }) if step == done), "{end:?}");
+            assert!(
+                matches!(end, Err(Error::Interrupted { step }) if step == done),
+                "{end:?}"
+            );
         }
         resume(&cut, None, &mut Silent).expect("resumed");
         assert_eq!(curve(&cut), curve(&whole), "stopped at {stops:?}");
@@ -83,9 +88,13 @@ fn a_run_does_not_depend_on_the_number_of_threads() {
     study::write(folder.path());
     let train = |threads: usize| {
         let out = folder.path().join(threads.to_string());
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .expect("a pool");
         let request = request(folder.path(), out.clone(), recipe("synseg", &[]), 3);
-        pool.install(|| start(&request, &mut Silent)).expect("trained");
+        pool.install(|| start(&request, &mut Silent))
+            .expect("trained");
         (curve(&out), weights(&out))
     };
     assert_eq!(train(1), train(3));
@@ -98,14 +107,24 @@ fn a_run_is_not_overwritten_and_needs_its_data() {
     let out = folder.path().join("run");
     let request = request(folder.path(), out.clone(), recipe("synseg", &[]), 1);
     start(&request, &mut Silent).expect("trained");
-    let error = start(&request, &mut Silent).expect_err("refused").to_string();
+    let error = start(&request, &mut Silent)
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("--resume"), "{error}");
     fs::remove_dir_all(folder.path().join("mr")).expect("removed");
-    let error = resume(&out, None, &mut Silent).expect_err("refused").to_string();
+    let error = resume(&out, None, &mut Silent)
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("mr"), "{error}");
     let nowhere = folder.path().join("none");
     assert!(resume(&nowhere, None, &mut Silent).is_err());
-    let missing = crossmod_learn::recipe::Request { out: nowhere.clone(), ..request };
+    let missing = crossmod_learn::recipe::Request {
+        out: nowhere.clone(),
+        ..request
+    };
     start(&missing, &mut Silent).expect_err("refused");
-    assert!(!nowhere.exists(), "nothing is left of a training that could not start");
+    assert!(
+        !nowhere.exists(),
+        "nothing is left of a training that could not start"
+    );
 }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crossmod_learn::Progress;
 use crossmod_learn::fit::{Budget, Row, read_log};
 use crossmod_learn::recipe::{Recipe, Request};
-use crossmod_learn::Progress;
 use crossmod_synth::phantom::{FieldOfView, PhantomConfig, StudyConfig, write_study};
 
 /// A study of two CT, two MR and one MR to test, 32² pixels.
@@ -17,9 +17,18 @@ pub(crate) fn write(root: &Path) {
         ..view
     };
     let phantom = PhantomConfig::default();
-    let phantom = PhantomConfig { ct: small(phantom.ct.clone()), mr: small(phantom.mr.clone()), ..phantom };
-    let config =
-        StudyConfig { source_cases: 2, target_cases: 2, test_cases: 1, phantom, ..StudyConfig::default() };
+    let phantom = PhantomConfig {
+        ct: small(phantom.ct.clone()),
+        mr: small(phantom.mr.clone()),
+        ..phantom
+    };
+    let config = StudyConfig {
+        source_cases: 2,
+        target_cases: 2,
+        test_cases: 1,
+        phantom,
+        ..StudyConfig::default()
+    };
     write_study(root, &config).expect("a study");
 }
 
@@ -56,7 +65,12 @@ pub(crate) fn request(study: &Path, out: PathBuf, recipe: Recipe, steps: u64) ->
 /// The losses of every step: all of a log but the clock.
 pub(crate) fn curve(run: &Path) -> Vec<Row> {
     let rows = read_log(&run.join("log.jsonl")).expect("a log");
-    rows.into_iter().map(|row| Row { seconds: 0.0, ..row }).collect()
+    rows.into_iter()
+        .map(|row| Row {
+            seconds: 0.0,
+            ..row
+        })
+        .collect()
 }
 
 /// Asks to stop once it has been asked `left` times.

@@ -6,8 +6,8 @@ use crossmod_learn::recipe::start;
 use crossmod_learn::window::{Direction, Predictor, Translator, predict, translate};
 use crossmod_learn::{Silent, fit::RunFolder};
 use crossmod_volume::dataset::Dataset;
-use crossmod_volume::space::{Orientation, reorient_image, reorient_labels};
 use crossmod_volume::io;
+use crossmod_volume::space::{Orientation, reorient_image, reorient_labels};
 
 use crate::study::{self, recipe, request};
 
@@ -25,7 +25,10 @@ fn trained(folder: &std::path::Path) -> std::path::PathBuf {
 fn training_and_inference_prepare_alike() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = trained(folder.path());
-    let plan: Plan = RunFolder::open(&run).expect("a run").read_toml("plan.toml").expect("a plan");
+    let plan: Plan = RunFolder::open(&run)
+        .expect("a run")
+        .read_toml("plan.toml")
+        .expect("a plan");
     let dataset = Dataset::open(&folder.path().join("mr")).expect("a dataset");
     let modality = plan.target.clone().expect("a target");
     let case = &dataset.training[0];
@@ -48,7 +51,12 @@ fn results_lie_on_the_inputs_grid_whatever_its_orientation() {
     let predictor = Predictor::load(&run, None).expect("a predictor");
     let translator = Translator::load(&run, Direction::TargetToSource).expect("a translator");
     let path = folder.path().join("mr/imagesTs");
-    let file = std::fs::read_dir(path).expect("listed").next().expect("one").expect("one").path();
+    let file = std::fs::read_dir(path)
+        .expect("listed")
+        .next()
+        .expect("one")
+        .expect("one")
+        .path();
     let image = io::read_image(&file).expect("an image");
     let labels = predictor.segment(image.clone()).expect("segmented");
     let translated = translator.translate(image.clone()).expect("translated");
@@ -68,17 +76,33 @@ fn folders_are_segmented_and_translated() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = trained(folder.path());
     let (input, out) = (folder.path().join("mr/imagesTs"), folder.path().join("out"));
-    assert_eq!(predict(&run, &input, &out.join("p"), None, &mut Silent).expect("predicted"), 1);
+    assert_eq!(
+        predict(&run, &input, &out.join("p"), None, &mut Silent).expect("predicted"),
+        1
+    );
     let direction = Direction::TargetToSource;
-    assert_eq!(translate(&run, &input, &out.join("t"), direction, &mut Silent).expect("done"), 1);
+    assert_eq!(
+        translate(&run, &input, &out.join("t"), direction, &mut Silent).expect("done"),
+        1
+    );
     let truth = std::fs::read_dir(folder.path().join("mr/labelsTs")).expect("listed");
     for entry in truth {
         let name = entry.expect("a file").file_name();
-        assert!(out.join("p").join(&name).is_file(), "{name:?} is predicted under the case's name");
+        assert!(
+            out.join("p").join(&name).is_file(),
+            "{name:?} is predicted under the case's name"
+        );
     }
     let source_only = folder.path().join("source-only");
-    let request = request(folder.path(), source_only.clone(), recipe("source-only", &[]), 1);
+    let request = request(
+        folder.path(),
+        source_only.clone(),
+        recipe("source-only", &[]),
+        1,
+    );
     start(&request, &mut Silent).expect("trained");
-    let error = Translator::load(&source_only, direction).expect_err("refused").to_string();
+    let error = Translator::load(&source_only, direction)
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("synseg"), "{error}");
 }

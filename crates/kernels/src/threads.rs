@@ -1,0 +1,17 @@
+//! How finely work is cut: waking a thread costs as much as some ten thousand elements.
+
+/// Multiply-adds that are worth a task of their own: some ten microseconds.
+const PRODUCTS: usize = 1 << 19;
+
+/// Elements gone through once or twice that are worth a task of their own.
+const ELEMENTS: usize = 1 << 15;
+
+/// Tasks to cut `products` multiply-adds into: a few a thread where there is that much.
+pub(crate) fn tasks(products: usize) -> usize {
+    (products / PRODUCTS).clamp(1, 4 * rayon::current_num_threads())
+}
+
+/// Pieces of `elements` to give a task at least.
+pub(crate) fn least(elements: usize) -> usize {
+    ELEMENTS.div_ceil(elements.max(1))
+}
