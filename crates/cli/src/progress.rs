@@ -51,6 +51,16 @@ impl Bar {
             clock: Clock::default(),
         })
     }
+
+    /// A silent one, for work that goes on beside this one's; it is stopped by the same Ctrl-C.
+    #[expect(clippy::unused_self, reason = "there is one beside another only")]
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            kind: Kind::Quiet,
+            stage: String::new(),
+            clock: Clock::default(),
+        }
+    }
 }
 
 impl Progress for Bar {

@@ -1,7 +1,7 @@
 //! Recipes: what is trained, with every value and where it comes from.
 //!
 //! A recipe is a TOML file; the built-in ones are `recipes/*.toml`. The values left out are those
-//! of [`Recipe::default`]: SynSeg-Net as published (Huo et al., doi:10.1109/TMI.2018.2876633, and
+//! of the recipe it names as its `base`, and else of [`Recipe::default`]: SynSeg-Net as published (Huo et al., doi:10.1109/TMI.2018.2876633, and
 //! the authors' code).
 
 mod parse;
@@ -20,8 +20,30 @@ pub use start::{Request, resume, start};
 pub use supervised::Supervised;
 pub use synseg::SynSeg;
 
-/// The names of the built-in recipes.
-pub const BUILT_IN: [&str; 3] = ["synseg", "source-only", "target-supervised"];
+/// The built-in recipes: their names and texts.
+pub const BUILT_IN: [(&str, &str); 6] = [
+    ("synseg", include_str!("../../../recipes/synseg.toml")),
+    (
+        "source-only",
+        include_str!("../../../recipes/source-only.toml"),
+    ),
+    (
+        "target-supervised",
+        include_str!("../../../recipes/target-supervised.toml"),
+    ),
+    (
+        "synseg-small",
+        include_str!("../../../recipes/synseg-small.toml"),
+    ),
+    (
+        "source-only-small",
+        include_str!("../../../recipes/source-only-small.toml"),
+    ),
+    (
+        "target-supervised-small",
+        include_str!("../../../recipes/target-supervised-small.toml"),
+    ),
+];
 
 /// What is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,11 +15,10 @@ impl Recipe {
     /// # Errors
     /// [`Error::Recipe`] for an unknown name, key or value; the nearest right key is named.
     pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
-        let mut table = parse(&text_of(name)?, name)?;
         let known = Table::try_from(Self::default()).map_err(|e| Error::Recipe(e.to_string()))?;
         let mut keys = Vec::new();
         leaves(&known, "", &mut keys);
-        check_keys(&table, "", &keys, name)?;
+        let mut table = read(name, &keys, MAX_BASES)?;
         for text in overrides {
             set(&mut table, text, &keys)?;
         }
@@ -77,22 +76,57 @@ impl Recipe {
     }
 }
 
-fn text_of(name: &str) -> Result<String> {
-    match name {
-        "synseg" => Ok(include_str!("../../../../recipes/synseg.toml").into()),
-        "source-only" => Ok(include_str!("../../../../recipes/source-only.toml").into()),
-        "target-supervised" => {
-            Ok(include_str!("../../../../recipes/target-supervised.toml").into())
+/// How many recipes may build on each other: no sensible chain is longer, and a circle ends.
+const MAX_BASES: usize = 8;
+
+/// The recipe's table, on top of the one it names as its `base`.
+fn read(name: &str, keys: &[String], bases: usize) -> Result<Table> {
+    let mut own = parse(&text_of(name)?, name)?;
+    let base = own.remove("base");
+    check_keys(&own, "", keys, name)?;
+    match base {
+        None => Ok(own),
+        Some(_) if bases == 0 => Err(Error::Recipe(format!(
+            "expected at most {MAX_BASES} recipes that build on each other, found more or a \
+             circle of `base` ({name})"
+        ))),
+        Some(Value::String(base)) => {
+            let mut table = read(&base, keys, bases - 1)?;
+            merge(&mut table, own);
+            Ok(table)
         }
-        path if path.ends_with(".toml") => {
-            fs::read_to_string(path).map_err(|e| Error::io("read the recipe", e, Path::new(path)))
-        }
-        other => Err(Error::Recipe(format!(
-            "expected a recipe ({}) or the path of a .toml file, found `{other}`{}",
-            BUILT_IN.join(", "),
-            nearest(other, BUILT_IN).map_or(String::new(), |n| format!("; did you mean `{n}`?"))
+        Some(other) => Err(Error::Recipe(format!(
+            "expected `base` to be the name of a recipe, found {other} ({name})"
         ))),
     }
+}
+
+/// Puts the values of `over` in place of those of `table`.
+fn merge(table: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
+fn text_of(name: &str) -> Result<String> {
+    if let Some((_, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+        return Ok((*text).to_owned());
+    }
+    if name.ends_with(".toml") {
+        let path = Path::new(name);
+        return fs::read_to_string(path).map_err(|e| Error::io("read the recipe", e, path));
+    }
+    let known = BUILT_IN.map(|(known, _)| known);
+    let near = nearest(name, known).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+    Err(Error::Recipe(format!(
+        "expected a recipe ({}) or the path of a .toml file, found `{name}`{near}",
+        known.join(", "),
+    )))
 }
 
 fn parse(text: &str, name: &str) -> Result<Table> {
@@ -189,6 +223,34 @@ mod tests {
             Recipe::load("target-supervised", &[])?.kind,
             Kind::TargetSupervised
         );
+        Ok(())
+    }
+
+    #[test]
+    fn a_recipe_builds_on_its_base() -> Result<()> {
+        let small = Recipe::load("synseg-small", &[])?;
+        for (name, kind) in [
+            ("source-only-small", Kind::SourceOnly),
+            ("target-supervised-small", Kind::TargetSupervised),
+        ] {
+            assert_eq!(
+                Recipe::load(name, &[])?,
+                Recipe {
+                    kind,
+                    ..small.clone()
+                }
+            );
+        }
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("own.toml");
+        let name = path.to_str().expect("a name").to_owned();
+        let text = "base = \"synseg-small\"\n[loss]\nlambda_cycle = 3.0\n";
+        fs::write(&path, text).expect("written");
+        let own = Recipe::load(&name, &["pool=7".into()])?;
+        assert_eq!((own.loss.lambda_cycle, own.pool), (3.0, 7));
+        assert_eq!(own.segmentor, small.segmentor);
+        fs::write(&path, format!("base = {name:?}\n")).expect("written");
+        assert!(Recipe::load(&name, &[]).is_err_and(|e| e.to_string().contains("circle")));
         Ok(())
     }
 

@@ -37,8 +37,8 @@ pub struct Fov {
 impl Fov {
     fn draw(rng: &mut Rng, config: &FieldOfView, modality: Modality, patient_mm: [f32; 3]) -> Self {
         let (signs, tilt, shift) = match modality {
-            Modality::Ct => ([-1.0, -1.0, 1.0], 0.0, [22.0, 28.0, 18.0]),
-            Modality::Mr => ([1.0, 1.0, 1.0], 0.08, [28.0, 28.0, 18.0]),
+            Modality::Ct => ([-1.0, -1.0, 1.0], 0.0, [14.0, 14.0, 12.0]),
+            Modality::Mr => ([1.0, 1.0, 1.0], 0.08, [18.0, 14.0, 12.0]),
         };
         Self {
             shape: [config.size, config.size, config.slices],

@@ -99,10 +99,10 @@ impl Default for PhantomConfig {
                 spacing_mm: 5.2,
                 slice_mm: 7.0,
             },
-            variation: 1.0,
+            variation: 0.8,
             ct_photons: 4e5,
             mr_noise: 0.025,
-            mr_bias: 0.10,
+            mr_bias: 0.06,
         }
     }
 }

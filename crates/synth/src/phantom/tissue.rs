@@ -1,6 +1,6 @@
 //! What each tissue looks like in each modality.
 //!
-//! CT in HU, portal venous phase; typical textbook values. MR in arbitrary units relative to a
+//! CT in HU, late arterial phase: kidneys and spleen enhance well before the liver. MR in arbitrary units relative to a
 //! bright reference of 1, ordered as in a T2-weighted scan without fat suppression: liquid and
 //! fat bright, muscle and liver dark, cortical bone, flowing blood and gas nearly black. The two
 //! orders differ on purpose: among fat, muscle and the organs they are negatively correlated, so
@@ -93,16 +93,16 @@ impl Tissue {
                 T::Marrow => [220.0, 40.0, 60.0],
                 T::Disc => [85.0, 8.0, 10.0],
                 T::Csf => [15.0, 4.0, 3.0],
-                T::Artery => [165.0, 10.0, 5.0],
-                T::Vein => [150.0, 10.0, 5.0],
+                T::Artery => [290.0, 15.0, 5.0],
+                T::Vein => [110.0, 8.0, 5.0],
                 T::Wall => [70.0, 8.0, 10.0],
-                T::Chyme => [25.0, 15.0, 25.0],
+                T::Chyme => [18.0, 6.0, 8.0],
                 T::Gas => [-950.0, 15.0, 0.0],
                 T::Bile => [8.0, 5.0, 3.0],
-                T::Liver => [108.0, 6.0, 9.0],
-                T::Spleen => [132.0, 6.0, 7.0],
-                T::Kidney => [188.0, 9.0, 16.0],
-                T::Stomach => [22.0, 6.0, 10.0],
+                T::Liver => [92.0, 4.0, 6.0],
+                T::Spleen => [142.0, 6.0, 7.0],
+                T::Kidney => [205.0, 8.0, 12.0],
+                T::Stomach => [12.0, 5.0, 6.0],
             },
             Modality::Mr => match self {
                 T::Air | T::Gas => [0.0, 0.0, 0.0],
@@ -116,7 +116,7 @@ impl Tissue {
                 T::Artery => [0.05, 0.01, 0.01],
                 T::Vein => [0.10, 0.02, 0.02],
                 T::Wall => [0.22, 0.02, 0.03],
-                T::Chyme => [0.70, 0.12, 0.16],
+                T::Chyme => [0.95, 0.06, 0.08],
                 T::Bile => [1.15, 0.05, 0.02],
                 T::Liver => [0.29, 0.02, 0.035],
                 T::Spleen => [0.60, 0.03, 0.05],
