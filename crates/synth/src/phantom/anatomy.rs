@@ -236,7 +236,7 @@ impl Anatomy {
             0.08,
         );
         let organs = draw_organs(&mut draw);
-        let bowel = (0..22 + draw.rng.below(8))
+        let bowel = (0..10 + draw.rng.below(5))
             .map(|_| draw_loop(&mut draw))
             .collect();
         let texture_seed = draw.rng.bits();

@@ -90,18 +90,18 @@ impl Default for PhantomConfig {
             ct: FieldOfView {
                 size: 64,
                 slices: 24,
-                spacing_mm: 5.5,
+                spacing_mm: 5.0,
                 slice_mm: 6.0,
             },
             mr: FieldOfView {
                 size: 64,
                 slices: 20,
-                spacing_mm: 5.2,
+                spacing_mm: 4.8,
                 slice_mm: 7.0,
             },
-            variation: 0.8,
+            variation: 0.7,
             ct_photons: 4e5,
-            mr_noise: 0.025,
+            mr_noise: 0.02,
             mr_bias: 0.06,
         }
     }
