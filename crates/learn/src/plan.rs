@@ -153,6 +153,17 @@ pub struct Sample<'a> {
     pub cases: &'a [Case],
 }
 
+impl<'a> Sample<'a> {
+    /// All training cases of a dataset.
+    #[must_use]
+    pub fn of(dataset: &'a Dataset) -> Self {
+        Self {
+            dataset,
+            cases: &dataset.training,
+        }
+    }
+}
+
 impl Plan {
     /// Plans for a source, a target, or both; classes come from the labelled one.
     ///
@@ -355,5 +366,87 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
         0 => 0.0,
         n if n % 2 == 1 => sorted[n / 2],
         n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(codes: &str, shape: [usize; 3], spacing_mm: [f64; 3]) -> Grid {
+        let plain = Grid::with_spacing([2; 3], [1.0; 3]).expect("a grid");
+        let turned =
+            crossmod_volume::space::reoriented_grid(&plain, codes.parse().expect("an orientation"));
+        Grid::new(shape, stretched(&turned, spacing_mm)).expect("a grid")
+    }
+
+    /// The axes of `grid` stretched to `spacing_mm`.
+    fn stretched(grid: &Grid, spacing_mm: [f64; 3]) -> glam::DMat4 {
+        let mut affine = grid.world_from_voxel();
+        for (axis, spacing) in spacing_mm.into_iter().enumerate() {
+            *affine.col_mut(axis) *= spacing;
+        }
+        affine
+    }
+
+    fn orientation(axis: SliceAxis, codes: &str, shape: [usize; 3], spacing: [f64; 3]) -> String {
+        axis.orientation(&grid(codes, shape, spacing))
+            .expect("an orientation")
+            .to_string()
+    }
+
+    #[test]
+    fn slices_lie_upright_along_the_third_axis() {
+        let cube = [9, 9, 9];
+        for codes in ["RAS", "LPS", "PSR", "ILA"] {
+            let found = orientation(SliceAxis::Axial, codes, cube, [1.0; 3]);
+            assert_eq!(found, "LPS", "axial slices of {codes}");
+        }
+        // Short-axis cardiac stacks, stored one way or the other: the same picture comes out.
+        let thick = [1.2, 1.2, 8.0];
+        assert_eq!(orientation(SliceAxis::Thickest, "PSR", cube, thick), "PIR");
+        assert_eq!(orientation(SliceAxis::Thickest, "LSP", cube, thick), "LIA");
+        assert_eq!(
+            orientation(SliceAxis::Thickest, "RAS", cube, [8.0, 1.2, 1.2]),
+            "PIR"
+        );
+        // A picture has one slice, whatever its spacing says.
+        assert_eq!(
+            orientation(SliceAxis::Thickest, "LPS", [9, 9, 1], [2.0, 2.0, 1.0]),
+            "LPS"
+        );
+    }
+
+    #[test]
+    fn only_ct_in_hu_is_windowed() {
+        let image = |values: [f32; 2]| {
+            let grid = Grid::with_spacing([2, 1, 1], [1.0; 3]).expect("a grid");
+            [Image::new(grid, values.to_vec()).expect("an image")]
+        };
+        let config = PlanConfig::default();
+        let choose = |name: &str, values| choose_standardise(name, &image(values), &config).0;
+        let window = Standardise::Window {
+            low: -160.0,
+            high: 240.0,
+        };
+        assert_eq!(choose("CT", [-1000.0, 300.0]), window);
+        assert_eq!(choose("low-dose ct", [-1000.0, 300.0]), window);
+        for (name, values) in [
+            ("CT", [0.0, 255.0]),
+            ("T2", [-1000.0, 1.0]),
+            ("oct", [-1e3, 1.0]),
+        ] {
+            let percentiles = Standardise::Percentiles {
+                low: 1.0,
+                high: 99.0,
+            };
+            assert_eq!(choose(name, values), percentiles, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_median_of_even_and_odd_counts() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
     }
 }

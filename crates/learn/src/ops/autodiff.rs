@@ -14,10 +14,12 @@ fn last_two<T: TensorMetadata>(tensor: &T) -> [usize; 2] {
     [shape[2], shape[3]]
 }
 
-#[derive(Debug)]
-struct Conv;
-#[derive(Debug)]
-struct ConvTransposed;
+/// A convolution, or the adjoint of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conv {
+    Plain,
+    Transposed,
+}
 #[derive(Debug)]
 struct Norm;
 #[derive(Debug)]
@@ -39,11 +41,19 @@ impl<B: Backend + NetGrads> Backward<B, 3> for Conv {
         let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
         let (size, kernel) = (last_two(&x), last_two(&weight));
         if let Some(node) = node_x {
-            let dx = B::conv2d_grad_input(dy.clone(), weight, size, geometry);
+            let dx = match self {
+                Self::Plain => B::conv2d_grad_input(dy.clone(), weight, size, geometry),
+                // The adjoint's adjoint is the convolution itself.
+                Self::Transposed => B::conv2d_plain(dy.clone(), weight, geometry),
+            };
             grads.register::<B>(node.id, dx);
         }
         if let Some(node) = node_weight {
-            let dw = B::conv2d_grad_weight(x, dy.clone(), kernel, geometry);
+            let (large, small) = match self {
+                Self::Plain => (x, dy.clone()),
+                Self::Transposed => (dy.clone(), x),
+            };
+            let dw = B::conv2d_grad_weight(large, small, kernel, geometry);
             grads.register::<B>(node.id, dw);
         }
         if let Some(node) = node_bias {
@@ -52,32 +62,30 @@ impl<B: Backend + NetGrads> Backward<B, 3> for Conv {
     }
 }
 
-impl<B: Backend + NetGrads> Backward<B, 3> for ConvTransposed {
-    type State = (NodeId, NodeId, Stride);
-
-    fn backward(
+impl Conv {
+    /// Runs the operation and puts it on the tape where an input is tracked.
+    fn record<B: Backend + NetGrads, C: CheckpointStrategy>(
         self,
-        ops: Ops<Self::State, 3>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let [node_x, node_weight, node_bias] = ops.parents;
-        let dy = grads.consume::<B>(&ops.node);
-        let (x, weight, geometry) = ops.state;
-        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
-        let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
-        let kernel = last_two(&weight);
-        // The forward pass is the adjoint of a convolution from the large side to the small one,
-        // so that convolution is its gradient to the input.
-        if let Some(node) = node_x {
-            grads.register::<B>(node.id, B::conv2d_plain(dy.clone(), weight, geometry));
-        }
-        if let Some(node) = node_weight {
-            let dw = B::conv2d_grad_weight(dy.clone(), x, kernel, geometry);
-            grads.register::<B>(node.id, dw);
-        }
-        if let Some(node) = node_bias {
-            grads.register::<B>(node.id, B::channel_sum(dy));
+        x: FloatTensor<Autodiff<B, C>>,
+        weight: FloatTensor<Autodiff<B, C>>,
+        bias: FloatTensor<Autodiff<B, C>>,
+        geometry: Stride,
+    ) -> FloatTensor<Autodiff<B, C>> {
+        let forward = match self {
+            Self::Plain => B::net_conv2d,
+            Self::Transposed => B::net_conv_transpose2d,
+        };
+        let prep = Backward::<B, 3>::prepare::<C>(self, [x.node(), weight.node(), bias.node()]);
+        match prep.compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&x), prep.checkpoint(&weight), geometry);
+                let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
+                prep.finish(state, forward(x, weight, bias, geometry))
+            }
+            OpsKind::UnTracked(prep) => {
+                let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
+                prep.finish(forward(x, weight, bias, geometry))
+            }
         }
     }
 }
@@ -137,25 +145,7 @@ impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         geometry: Stride,
     ) -> FloatTensor<Self> {
-        let prep = Conv.prepare::<C>([x.node(), weight.node(), bias.node()]);
-        match prep.compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&x), prep.checkpoint(&weight), geometry);
-                let y = B::net_conv2d(
-                    x.into_primitive(),
-                    weight.into_primitive(),
-                    bias.into_primitive(),
-                    geometry,
-                );
-                prep.finish(state, y)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(B::net_conv2d(
-                x.into_primitive(),
-                weight.into_primitive(),
-                bias.into_primitive(),
-                geometry,
-            )),
-        }
+        Conv::Plain.record::<B, C>(x, weight, bias, geometry)
     }
 
     fn net_conv_transpose2d(
@@ -164,28 +154,7 @@ impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
         bias: FloatTensor<Self>,
         geometry: Stride,
     ) -> FloatTensor<Self> {
-        let prep = ConvTransposed.prepare::<C>([x.node(), weight.node(), bias.node()]);
-        let forward = B::net_conv_transpose2d;
-        match prep.compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&x), prep.checkpoint(&weight), geometry);
-                prep.finish(
-                    state,
-                    forward(
-                        x.into_primitive(),
-                        weight.into_primitive(),
-                        bias.into_primitive(),
-                        geometry,
-                    ),
-                )
-            }
-            OpsKind::UnTracked(prep) => prep.finish(forward(
-                x.into_primitive(),
-                weight.into_primitive(),
-                bias.into_primitive(),
-                geometry,
-            )),
-        }
+        Conv::Transposed.record::<B, C>(x, weight, bias, geometry)
     }
 
     fn net_instance_norm(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {

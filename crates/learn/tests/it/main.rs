@@ -1,5 +1,6 @@
 //! Whole trainings on tiny phantom studies.
 
+mod plans;
 mod resume;
 mod study;
 mod whole_volumes;
