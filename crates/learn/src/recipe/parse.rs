@@ -44,14 +44,15 @@ impl Recipe {
                 self.plan.max_patch.to_string(),
             );
         }
-        if !(self.checkpoint_minutes > 0.0) {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        if !positive(self.checkpoint_minutes) {
             return wrong(
                 "checkpoint_minutes",
                 "above 0",
                 self.checkpoint_minutes.to_string(),
             );
         }
-        if !(self.optimizer.learning_rate > 0.0) {
+        if !positive(f64::from(self.optimizer.learning_rate)) {
             let found = self.optimizer.learning_rate.to_string();
             return wrong("optimizer.learning_rate", "above 0", found);
         }

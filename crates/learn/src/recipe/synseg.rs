@@ -2,8 +2,8 @@
 //!
 //! Huo et al., "SynSeg-Net: Synthetic Segmentation Without Target Modality Ground Truth", IEEE TMI
 //! 38(4):1016–1025, 2019, doi:10.1109/TMI.2018.2876633. Source x with classes m, target y without:
-//! `L = λ1 LGAN(G1, D1) + λ2 LGAN(G2, D2) + λ3 |G2(G1 x) - x| + λ4 |G1(G2 y) - y|
-//!    + λ5 Lseg(S(G1 x), m)`.
+//! `L = λ1 LGAN(G1, D1) + λ2 LGAN(G2, D2) + λ3 |G2(G1 x) - x| + λ4 |G1(G2 y) - y| + λ5 Lseg(S(G1 x), m)`.
+//!
 //! The paper writes the logarithmic adversarial loss; the authors' code, followed here, uses least
 //! squares. The segmentation loss reaches G1, and S is updated with the translators.
 

@@ -9,18 +9,16 @@ use crossmod_synth::phantom::{FieldOfView, PhantomConfig, StudyConfig, write_stu
 
 /// A study of two CT, two MR and one MR to test, 32² pixels.
 pub(crate) fn write(root: &Path) {
-    let small = |view: FieldOfView| FieldOfView {
+    let small = FieldOfView {
         size: 32,
         slices: 4,
         spacing_mm: 11.0,
         slice_mm: 36.0,
-        ..view
     };
-    let phantom = PhantomConfig::default();
     let phantom = PhantomConfig {
-        ct: small(phantom.ct.clone()),
-        mr: small(phantom.mr.clone()),
-        ..phantom
+        ct: small,
+        mr: small,
+        ..PhantomConfig::default()
     };
     let config = StudyConfig {
         source_cases: 2,

@@ -32,7 +32,7 @@ fn training_and_inference_prepare_alike() {
     let dataset = Dataset::open(&folder.path().join("mr")).expect("a dataset");
     let modality = plan.target.clone().expect("a target");
     let case = &dataset.training[0];
-    let slices = Slices::load(&[case.clone()], &modality, &plan, false).expect("slices");
+    let slices = Slices::load(std::slice::from_ref(case), &modality, &plan, false).expect("slices");
     let image = io::read_image(&case.images[0]).expect("an image");
     let prepared = prepare(image, &modality, &plan).expect("prepared");
     let [nx, ny, nz] = prepared.image.grid().shape();
