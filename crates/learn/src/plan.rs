@@ -3,7 +3,7 @@
 //! The plan is written into the run as `plan.toml`, each choice with its reason; inference reads
 //! it from there, so an image is prepared for a net in one way only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crossmod_volume::dataset::{Case, Dataset};
 use crossmod_volume::intensity::Standardise;
@@ -51,8 +51,6 @@ pub struct Plan {
     pub patch: usize,
     /// Side of the slices that patches are cropped from, pixels.
     pub load: usize,
-    /// Image sides in the nets are multiples of this.
-    pub multiple: usize,
     /// Why, one sentence a choice.
     pub reasons: Vec<String>,
     /// The classes in the order of the segmentor's channels; the first is background.
@@ -219,12 +217,36 @@ impl Plan {
             spacing_mm,
             patch,
             load,
-            multiple,
             reasons,
             classes,
             source: source.map(|s| s.modality),
             target: target.map(|s| s.modality),
         })
+    }
+
+    /// What is wrong with a plan that was read from a file, for nets whose image sides are
+    /// multiples of `multiple`.
+    pub(crate) fn check(&self, multiple: usize) -> std::result::Result<(), String> {
+        let wrong = |key: &str, expected: String, found: String| {
+            Err(format!("expected {key} to be {expected}, found {found}"))
+        };
+        if !(self.spacing_mm.is_finite() && self.spacing_mm > 0.0) {
+            return wrong("spacing_mm", "above 0".into(), self.spacing_mm.to_string());
+        }
+        if self.patch == 0 || !self.patch.is_multiple_of(multiple) {
+            let expected = format!("a multiple of {multiple} for these nets");
+            return wrong("patch", expected, self.patch.to_string());
+        }
+        if !(self.patch..=1 << 14).contains(&self.load) {
+            let expected = format!("the patch ({}) to 16384", self.patch);
+            return wrong("load", expected, self.load.to_string());
+        }
+        let values: BTreeSet<u16> = self.classes.iter().map(|class| class.value).collect();
+        if !(2..=255).contains(&values.len()) || values.len() != self.classes.len() {
+            let found = format!("{} of {} values", self.classes.len(), values.len());
+            return wrong("classes", "2 to 255 of different values".into(), found);
+        }
+        Ok(())
     }
 
     /// The modality of a domain.

@@ -5,6 +5,7 @@
 //! the authors' code).
 
 mod parse;
+mod saved;
 mod start;
 mod supervised;
 mod synseg;

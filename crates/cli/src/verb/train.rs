@@ -112,7 +112,7 @@ fn check_recipe(args: &Args, run: &RunFolder) -> anyhow::Result<()> {
     if args.recipe.is_none() && args.set.is_empty() {
         return Ok(());
     }
-    let own: Recipe = run.read_toml("recipe.toml")?;
+    let (own, _) = Recipe::of_run(run)?;
     let given = args
         .recipe
         .as_deref()

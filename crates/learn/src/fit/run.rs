@@ -123,7 +123,7 @@ impl RunFolder {
     ///
     /// # Errors
     /// Where the file is missing or does not describe the value.
-    pub fn read_toml<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+    pub(crate) fn read_toml<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let path = self.file(name);
         let text = fs::read_to_string(&path).map_err(|e| Error::io("read", e, &path))?;
         toml::from_str(&text).map_err(|e| Error::run(e.to_string(), &path))

@@ -28,7 +28,7 @@ impl Recipe {
         recipe.check()
     }
 
-    fn check(self) -> Result<Self> {
+    pub(super) fn check(self) -> Result<Self> {
         let wrong = |key: &str, expected: &str, found: String| {
             Err(Error::Recipe(format!(
                 "expected {key} to be {expected}, found {found}"

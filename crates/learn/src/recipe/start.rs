@@ -69,8 +69,7 @@ pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> 
 /// [`Error::Run`] where the folder is no run or its data are gone; then as [`fit::train`].
 pub fn resume(root: &Path, budget: Option<Budget>, progress: &mut dyn Progress) -> Result<Summary> {
     let run = RunFolder::open(root)?;
-    let recipe: Recipe = run.read_toml("recipe.toml")?;
-    let plan: Plan = run.read_toml("plan.toml")?;
+    let (recipe, plan) = Recipe::of_run(&run)?;
     let path = run.file("manifest.json");
     let text =
         std::fs::read_to_string(&path).map_err(|e| Error::io("read the manifest", e, &path))?;
@@ -220,16 +219,12 @@ impl Data {
         fn sample((dataset, cases): &(Dataset, Vec<Case>)) -> Sample<'_> {
             Sample { dataset, cases }
         }
-        let mut multiple = recipe.segmentor.multiple();
-        if self.kind == Kind::Synseg {
-            multiple = multiple.max(crate::net::ResNet::MULTIPLE);
-        }
         Plan::make(
             &recipe.plan,
             self.source.as_ref().map(sample),
             self.target.as_ref().map(sample),
             &self.classes,
-            multiple,
+            recipe.multiple(),
         )
     }
 

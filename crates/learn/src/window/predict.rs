@@ -22,6 +22,8 @@ pub struct Predictor {
     segmentor: Segmentor,
     plan: Plan,
     modality: Modality,
+    /// Image sides must be multiples of this.
+    multiple: usize,
     device: Device,
 }
 
@@ -33,8 +35,7 @@ impl Predictor {
     /// [`Error::Run`] where the folder is no trained run or does not know the domain.
     pub fn load(root: &Path, domain: Option<Domain>) -> Result<Self> {
         let run = RunFolder::open(root)?;
-        let (recipe, plan): (Recipe, Plan) =
-            (run.read_toml("recipe.toml")?, run.read_toml("plan.toml")?);
+        let (recipe, plan) = Recipe::of_run(&run)?;
         let found = match domain {
             Some(domain) => plan.modality(domain),
             None => plan.target.as_ref().or(plan.source.as_ref()),
@@ -55,6 +56,7 @@ impl Predictor {
             segmentor,
             plan,
             modality,
+            multiple: recipe.multiple(),
             device,
         })
     }
@@ -76,17 +78,11 @@ impl Predictor {
         let area = working.shape()[0] * working.shape()[1];
         let mut planes = vec![vec![0.0; working.len()]; self.plan.classes.len()];
         let net = |x| activation::softmax(self.segmentor.forward(x), 1);
-        slicewise::run(
-            &prepared,
-            self.plan.multiple,
-            &self.device,
-            net,
-            |z, slice| {
-                for (class, plane) in planes.iter_mut().zip(slice) {
-                    class[z * area..(z + 1) * area].copy_from_slice(&plane);
-                }
-            },
-        );
+        slicewise::run(&prepared, self.multiple, &self.device, net, |z, slice| {
+            for (class, plane) in planes.iter_mut().zip(slice) {
+                class[z * area..(z + 1) * area].copy_from_slice(&plane);
+            }
+        });
         // Probabilities, not classes, are brought back to the input's resolution, one class at a
         // time: the most probable class so far is all that is kept.
         let mut best = vec![f32::NEG_INFINITY; prepared.upright.len()];

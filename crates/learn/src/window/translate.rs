@@ -45,8 +45,7 @@ impl Translator {
     /// [`Error::Run`] where the run has none.
     pub fn load(root: &Path, direction: Direction) -> Result<Self> {
         let run = RunFolder::open(root)?;
-        let (recipe, plan): (Recipe, Plan) =
-            (run.read_toml("recipe.toml")?, run.read_toml("plan.toml")?);
+        let (recipe, plan) = Recipe::of_run(&run)?;
         let modalities = (recipe.kind == Kind::Synseg)
             .then(|| plan.source.clone().zip(plan.target.clone()))
             .flatten();

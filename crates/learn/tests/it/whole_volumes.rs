@@ -1,8 +1,7 @@
 //! Inference on whole volumes: the same numbers as in training, on the input's own grid.
 
 use crossmod_learn::batch::{Slices, pad_to, prepare};
-use crossmod_learn::plan::Plan;
-use crossmod_learn::recipe::start;
+use crossmod_learn::recipe::{Recipe, start};
 use crossmod_learn::window::{Direction, Predictor, Translator, predict, translate};
 use crossmod_learn::{Silent, fit::RunFolder};
 use crossmod_volume::dataset::Dataset;
@@ -25,10 +24,7 @@ fn trained(folder: &std::path::Path) -> std::path::PathBuf {
 fn training_and_inference_prepare_alike() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = trained(folder.path());
-    let plan: Plan = RunFolder::open(&run)
-        .expect("a run")
-        .read_toml("plan.toml")
-        .expect("a plan");
+    let (_, plan) = Recipe::of_run(&RunFolder::open(&run).expect("a run")).expect("read");
     let dataset = Dataset::open(&folder.path().join("mr")).expect("a dataset");
     let modality = plan.target.clone().expect("a target");
     let case = &dataset.training[0];
