@@ -23,6 +23,8 @@ pub struct PlanConfig {
     /// Slices are held this much larger than the patch, and patches cropped from them at random:
     /// 286/256 in CycleGAN.
     pub margin: f32,
+    /// What slices are brought to before patches are cropped from them.
+    pub fit: Fit,
     /// HU that become -1 and 1 in CT: abdominal soft tissue by default, width 400 about 40.
     pub ct_window: [f32; 2],
     /// Percentiles that become -1 and 1 in every other modality.
@@ -35,17 +37,31 @@ impl Default for PlanConfig {
         Self {
             max_patch: 256,
             margin: 286.0 / 256.0,
+            fit: Fit::Spacing,
             ct_window: [-160.0, 240.0],
             percentiles: [1.0, 99.0],
         }
     }
 }
 
+/// What slices are brought to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// One spacing for all, so that anatomy has its true size; cropped or extended to one size.
+    Spacing,
+    /// One number of pixels for all, whatever their spacing, as SynSeg-Net's code does. For scans
+    /// whose spacings cannot be trusted, or whose crops were scaled to the same anatomy.
+    Slice,
+}
+
 /// How images are prepared for the nets of a run, and what their classes mean.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// In-plane distance between pixels in the nets, mm.
+    /// What slices are brought to.
+    pub fit: Fit,
+    /// In-plane distance between pixels in the nets, mm; not used by [`Fit::Slice`].
     pub spacing_mm: f64,
     /// Side of a training patch, pixels.
     pub patch: usize,
@@ -186,21 +202,36 @@ impl Plan {
         let fitted = spacing.max(view / config.max_patch as f64);
         // Rounded so that the plan reads well; 0.1 µm.
         let spacing_mm = (fitted * 1e4).ceil() / 1e4;
-        reasons.push(if fitted > spacing {
-            format!(
-                "spacing {spacing_mm} mm: the field of view of {view:.0} mm fits max_patch = {}",
-                config.max_patch
-            )
-        } else {
-            format!("spacing {spacing_mm} mm: the coarser modality's median in-plane spacing")
-        });
-        let side = (view / spacing_mm).round().max(1.0) as usize;
+        let multiple = multiple.max(4);
+        let (side, why) = match config.fit {
+            Fit::Spacing => {
+                reasons.push(if fitted > spacing {
+                    format!(
+                        "spacing {spacing_mm} mm: the field of view of {view:.0} mm fits \
+                         max_patch = {}",
+                        config.max_patch
+                    )
+                } else {
+                    format!(
+                        "spacing {spacing_mm} mm: the coarser modality's median in-plane spacing"
+                    )
+                });
+                let side = (view / spacing_mm).round().max(1.0) as usize;
+                (
+                    side,
+                    format!("the smaller median field of view ({view:.0} mm)"),
+                )
+            }
+            Fit::Slice => (
+                config.max_patch,
+                "max_patch, as slices are scaled to it".into(),
+            ),
+        };
         let patch = side
-            .next_multiple_of(multiple.max(4))
-            .max(32.min(config.max_patch));
+            .next_multiple_of(multiple)
+            .max(32.min(config.max_patch).next_multiple_of(multiple));
         reasons.push(format!(
-            "patch {patch}: the smaller median field of view ({view:.0} mm), up to a multiple of {}",
-            multiple.max(4)
+            "patch {patch}: {why}, up to a multiple of {multiple}"
         ));
         let load = (patch as f32 * config.margin.max(1.0)).round() as usize;
         for survey in &surveys {
@@ -214,6 +245,7 @@ impl Plan {
             })
             .collect::<Vec<_>>();
         Ok(Self {
+            fit: config.fit,
             spacing_mm,
             patch,
             load,

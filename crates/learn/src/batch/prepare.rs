@@ -6,7 +6,7 @@ use crossmod_volume::space::{
 use crossmod_volume::{Grid, Image};
 
 use crate::Result;
-use crate::plan::{Modality, Plan};
+use crate::plan::{Fit, Modality, Plan};
 
 /// A volume prepared for a net, and the way back.
 #[derive(Debug, Clone)]
@@ -43,12 +43,16 @@ pub fn prepare(image: Image, modality: &Modality, plan: &Plan) -> Result<Prepare
     })
 }
 
-/// The grid of the nets for an upright volume: its slices, at the working in-plane spacing.
+/// The grid of the nets for an upright volume: its slices, at the working spacing or size.
 pub(super) fn working_grid(upright: &Grid, plan: &Plan) -> Result<Grid> {
-    let through = upright.spacing_mm()[2];
+    let (spacing, shape) = (upright.spacing_mm(), upright.shape());
+    let in_plane = match plan.fit {
+        Fit::Spacing => [plan.spacing_mm; 2],
+        Fit::Slice => [0, 1].map(|axis| spacing[axis] * shape[axis] as f64 / plan.load as f64),
+    };
     Ok(grid_with_spacing(
         upright,
-        [plan.spacing_mm, plan.spacing_mm, through],
+        [in_plane[0], in_plane[1], spacing[2]],
     )?)
 }
 

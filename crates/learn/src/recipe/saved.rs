@@ -46,7 +46,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let run = RunFolder::create(folder.path())?;
         run.write_toml("recipe.toml", &Recipe::default())?;
-        let plan = "spacing_mm = 1.5\npatch = 64\nload = 72\nreasons = []\n\
+        let plan = "fit = \"spacing\"\nspacing_mm = 1.5\npatch = 64\nload = 72\nreasons = []\n\
                     classes = [{ value = 0, name = \"background\" }, { value = 1, name = \"a\" }]\n";
         let with = |from: &str, to: &str| {
             assert!(plan.contains(from), "{from}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crossmod_learn::plan::{Plan, PlanConfig, Sample, SliceAxis};
+use crossmod_learn::plan::{Fit, Plan, PlanConfig, Sample, SliceAxis};
 use crossmod_volume::dataset::Dataset;
 use crossmod_volume::intensity::Standardise;
 
@@ -71,4 +71,27 @@ fn real_cardiac_stacks_are_cut_across_their_thick_axis() {
     for modality in [plan.source, plan.target] {
         assert_eq!(modality.expect("planned").slices, SliceAxis::Thickest);
     }
+}
+
+#[test]
+fn slices_can_be_scaled_to_one_size_whatever_their_spacing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    study::write(folder.path());
+    let dataset = Dataset::open(&folder.path().join("ct")).expect("a dataset");
+    let config = PlanConfig {
+        max_patch: 64,
+        fit: Fit::Slice,
+        ..PlanConfig::default()
+    };
+    let sample = Some(Sample::of(&dataset));
+    let plan = Plan::make(&config, sample, None, &dataset.labels, 8).expect("a plan");
+    assert_eq!((plan.patch, plan.load), (64, 72));
+    let case = &dataset.training[0];
+    let image = crossmod_volume::io::read_image(&case.images[0]).expect("an image");
+    let modality = plan.source.clone().expect("a source");
+    let prepared = crossmod_learn::batch::prepare(image, &modality, &plan).expect("prepared");
+    assert_eq!(prepared.image.grid().shape(), [72, 72, 4]);
+    // The same field of view: 32 pixels of 11 mm.
+    let spacing = prepared.image.grid().spacing_mm();
+    assert!((spacing[0] * 72.0 - 352.0).abs() < 1e-6, "{spacing:?}");
 }
