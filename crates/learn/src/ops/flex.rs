@@ -1,4 +1,4 @@
-//! [`NetOps`](super::NetOps) on the CPU: tensors in, `crossmod-kernels` on their slices, tensors
+//! [`NetOps`] on the CPU: tensors in, `crossmod-kernels` on their slices, tensors
 //! out.
 
 use burn::backend::Flex;

@@ -34,7 +34,7 @@ pub struct Request {
 /// Trains a new run.
 ///
 /// # Errors
-/// What reading the data gives, before anything is written; then as [`fit::train`].
+/// What reading the data gives, before anything is written; then as [`fit::train()`].
 pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> {
     if request.out.join("recipe.toml").exists() {
         // Said before the data are read, which can take long.
@@ -66,7 +66,7 @@ pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> 
 /// Goes on with an interrupted run as if it had not stopped; `budget` replaces the run's own.
 ///
 /// # Errors
-/// [`Error::Run`] where the folder is no run or its data are gone; then as [`fit::train`].
+/// [`Error::Run`] where the folder is no run or its data are gone; then as [`fit::train()`].
 pub fn resume(root: &Path, budget: Option<Budget>, progress: &mut dyn Progress) -> Result<Summary> {
     let run = RunFolder::open(root)?;
     let (recipe, plan) = Recipe::of_run(&run)?;

@@ -109,7 +109,7 @@ impl Translator {
 /// Translates a file or every image of a folder with a run; returns how many.
 ///
 /// # Errors
-/// As [`super::predict`].
+/// As [`super::predict()`].
 pub fn translate(
     root: &Path,
     input: &Path,

@@ -1,7 +1,7 @@
 //! A random abdomen in two modalities.
 //!
 //! [`draw`] makes a [`PhantomDraw`], a record of one patient and of how a CT and an MR scanner
-//! see them; [`render`] turns the record into an image and its label map. The anatomy is
+//! see them; [`render()`] turns the record into an image and its label map. The anatomy is
 //! analytic in millimetres, so any size and spacing can be rendered. Five organs are labelled;
 //! bones, vessels, bowel, gallbladder and lung are there to be told apart from them.
 //!
