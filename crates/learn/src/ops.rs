@@ -203,6 +203,15 @@ pub fn instance_norm_affine(
     ))
 }
 
+/// The values of a tensor, last axis fastest.
+///
+/// # Panics
+/// Never: every tensor of this crate's nets is f32.
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let data = tensor.without_autodiff().into_data();
+    data.try_into_vec().expect("tensors here are f32")
+}
+
 #[cfg(test)]
 mod tests {
     use burn::tensor::TensorData;

@@ -289,15 +289,6 @@ impl Plan {
             Domain::Target => self.target.as_ref(),
         }
     }
-
-    /// Names of the classes by their value.
-    #[must_use]
-    pub fn names(&self) -> BTreeMap<u16, String> {
-        self.classes
-            .iter()
-            .map(|c| (c.value, c.name.clone()))
-            .collect()
-    }
 }
 
 /// What the planner learns about one modality.

@@ -8,7 +8,7 @@ use crossmod_kernels::Adam as AdamUpdate;
 use serde::{Deserialize, Serialize};
 
 use crate::net::weights::{Named, collect};
-use crate::{Error, Result};
+use crate::{Error, Result, ops};
 
 /// The optimiser's constants.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,8 +171,8 @@ impl ModuleMapper for Apply<'_> {
         };
         drop(param);
         let shape = tensor.dims();
-        let mut values = values_of(tensor.without_autodiff());
-        let grad = values_of(grad);
+        let mut values = ops::values(tensor);
+        let grad = ops::values(grad);
         self.update.update(
             &mut values,
             &grad,
@@ -182,13 +182,6 @@ impl ModuleMapper for Apply<'_> {
         );
         Param::from_data(TensorData::new(values, shape), self.device)
     }
-}
-
-fn values_of<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor
-        .into_data()
-        .try_into_vec()
-        .expect("parameters and their gradients are f32")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crossmod_volume::io::write_atomic;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::{Error, Result};
+use crate::{Error, Result, ops};
 
 /// A named array of f32, as stored in a safetensors file.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,14 +49,10 @@ impl ModuleVisitor for Collect {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let data = param.val().without_autodiff().into_data();
-        let shape = data.shape().to_vec();
-        // Parameters are created as f32 here and nowhere cast.
-        let values = data.try_into_vec().unwrap_or_default();
         self.found.push(Named {
             name: self.walk.name(),
-            shape,
-            values,
+            shape: param.dims().to_vec(),
+            values: ops::values(param.val()),
         });
     }
 }

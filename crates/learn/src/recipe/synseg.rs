@@ -18,7 +18,7 @@ use crate::fit::{Adam, ImagePool, Losses, RunFolder, State, Trainable};
 use crate::loss::{least_squares, mean_absolute};
 use crate::net::weights::{Named, collect, fill};
 use crate::net::{Head, PatchGan, ResNet, Segmentor};
-use crate::{Result, device};
+use crate::{Result, device, ops};
 
 /// The nets that one optimiser moves: both translators and the segmentor.
 #[derive(Module, Debug)]
@@ -153,11 +153,7 @@ impl SynSeg {
     /// One past or present translation for each new one, as a constant.
     fn pooled(pool: &mut ImagePool, fakes: Tensor<4>, rng: &mut Rng, device: &Device) -> Tensor<4> {
         let shape = fakes.dims();
-        let values = fakes
-            .without_autodiff()
-            .into_data()
-            .try_into_vec::<f32>()
-            .unwrap_or_default();
+        let values = ops::values(fakes);
         let shown: Vec<f32> = values
             .chunks(shape[2] * shape[3])
             .flat_map(|image| pool.exchange(image.to_vec(), rng))

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crossmod_volume::dataset::{ENDINGS, stem_and_ending};
 
-use crate::{Error, Result};
+use crate::{Error, Progress, Result};
 
 /// One image to read and one file to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +67,27 @@ pub fn jobs(input: &Path, output: &Path, keep_channel: bool) -> Result<Vec<Job>>
     jobs.sort_by(|a, b| a.input.cmp(&b.input));
     make_folder(Some(output))?;
     Ok(jobs)
+}
+
+/// Does every job in turn, reporting each; stops between two where the caller cancels, the files
+/// written so far being whole.
+///
+/// # Errors
+/// [`Error::Interrupted`] where cancelled, and the first error of a job.
+pub(super) fn each(
+    jobs: &[Job],
+    progress: &mut dyn Progress,
+    mut work: impl FnMut(&Job) -> Result<()>,
+) -> Result<usize> {
+    for (i, job) in jobs.iter().enumerate() {
+        if progress.cancelled() {
+            return Err(Error::Interrupted { step: i as u64 });
+        }
+        work(job)?;
+        let name = job.output.file_name().unwrap_or_default().to_string_lossy();
+        progress.update((i + 1) as f64 / jobs.len() as f64, &name);
+    }
+    Ok(jobs.len())
 }
 
 fn make_folder(folder: Option<&Path>) -> Result<()> {

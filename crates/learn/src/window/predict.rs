@@ -6,6 +6,7 @@ use burn::tensor::{Device, activation};
 use crossmod_volume::space::{Interpolation, Orientation, reorient_labels, resample_image};
 use crossmod_volume::{Image, Labels, io};
 
+use super::files::each;
 use super::{jobs, slicewise};
 use crate::batch::prepare;
 use crate::fit::RunFolder;
@@ -61,12 +62,6 @@ impl Predictor {
         })
     }
 
-    /// The run's plan.
-    #[must_use]
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
     /// Segments one volume; the result lies on its grid, in its orientation.
     ///
     /// # Errors
@@ -118,14 +113,8 @@ pub fn predict(
     let predictor = Predictor::load(root, domain)?;
     let jobs = jobs(input, output, false)?;
     progress.stage("segmenting");
-    for (i, job) in jobs.iter().enumerate() {
-        if progress.cancelled() {
-            return Err(Error::Interrupted { step: i as u64 });
-        }
+    each(&jobs, progress, |job| {
         let labels = predictor.segment(io::read_image(&job.input)?)?;
-        io::write_labels(&job.output, &labels)?;
-        let name = job.output.file_name().unwrap_or_default().to_string_lossy();
-        progress.update((i + 1) as f64 / jobs.len() as f64, &name);
-    }
-    Ok(jobs.len())
+        Ok(io::write_labels(&job.output, &labels)?)
+    })
 }

@@ -3,6 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::batch::{Prepared, pad_to};
+use crate::ops;
 
 /// The smallest side a net is given: reflection padding needs a few pixels at its lowest level.
 const MIN_SIDE: usize = 32;
@@ -22,7 +23,7 @@ pub(super) fn run(
     for z in 0..shape[2] {
         let slice = pad_to(prepared.image.slice_z(z), size, padded);
         let x = Tensor::from_data(TensorData::new(slice, [1, 1, padded[1], padded[0]]), device);
-        let y = net(x).into_data().try_into_vec::<f32>().unwrap_or_default();
+        let y = ops::values(net(x));
         let area = padded[0] * padded[1];
         each(
             z,

@@ -10,6 +10,7 @@ use crossmod_volume::io::{self, Dtype, Storage};
 use crossmod_volume::rng::Rng;
 use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resample_image};
 
+use super::files::each;
 use super::{jobs, slicewise};
 use crate::batch::prepare;
 use crate::fit::RunFolder;
@@ -120,17 +121,12 @@ pub fn translate(
     let translator = Translator::load(root, direction)?;
     let jobs = jobs(input, output, true)?;
     progress.stage("translating");
-    for (i, job) in jobs.iter().enumerate() {
-        if progress.cancelled() {
-            return Err(Error::Interrupted { step: i as u64 });
-        }
+    each(&jobs, progress, |job| {
         let (image, stored) = io::read_image_stored(&job.input)?;
         let translated = translator.translate(image)?;
-        io::write_image(&job.output, &translated, &storage(&job.output, &stored))?;
-        let name = job.output.file_name().unwrap_or_default().to_string_lossy();
-        progress.update((i + 1) as f64 / jobs.len() as f64, &name);
-    }
-    Ok(jobs.len())
+        let storage = storage(&job.output, &stored);
+        Ok(io::write_image(&job.output, &translated, &storage)?)
+    })
 }
 
 /// Floats, but for pictures, which keep the depth of the input.
