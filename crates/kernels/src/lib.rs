@@ -1,7 +1,7 @@
 //! CPU arithmetic for convolutional nets on plain `f32` slices, forward and backward.
 //!
-//! Tensors are contiguous and row-major: activations `[batch][channel][row][column]`, convolution
-//! weights `[out channel][in channel][kernel row][kernel column]`. The crate knows no tensor
+//! Tensors are contiguous and row-major: activations `[batch][channel][depth][row][column]`,
+//! convolution weights `[out channel][in channel][depth][row][column]`; images have a depth of 1. The crate knows no tensor
 //! library: callers own every buffer, and results are written, not returned.
 //!
 //! Work is spread over the current `rayon` pool. No result depends on the number of threads: every
@@ -17,17 +17,32 @@
 )]
 
 mod adam;
-pub mod conv2d;
+mod blocks;
+#[cfg(test)]
+mod check;
+pub mod conv;
+mod distance;
+mod exponential;
 mod norm;
+mod peak;
 mod pool;
 mod resize;
 mod scratch;
+mod segmentation;
+mod sgd;
 mod shared;
 mod simd;
+mod ssim;
+mod sums;
 mod threads;
 
 pub use adam::Adam;
-pub use conv2d::{Conv2d, Padding, grad_bias};
+pub use conv::{Conv, Padding, grad_bias};
+pub use distance::{Distance, Target};
 pub use norm::{Activation, InstanceNorm};
-pub use pool::{max_pool2, max_pool2_backward};
-pub use resize::{upsample2, upsample2_backward};
+pub use peak::{fma_peak, instructions};
+pub use pool::Pool;
+pub use resize::{Interpolation, Upsample};
+pub use segmentation::{SegmentationLoss, SegmentationTerms, SoftDice};
+pub use sgd::Sgd;
+pub use ssim::Ssim;

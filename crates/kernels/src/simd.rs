@@ -26,6 +26,10 @@ pub(crate) trait Lanes: Copy {
     unsafe fn mul_add(self, b: Self, c: Self) -> Self;
     /// The sums of the elements of four vectors.
     unsafe fn sums(of: [Self; 4]) -> [f32; 4];
+    /// The elements of four vectors in turns: all first ones, then all second ones, and so on.
+    unsafe fn interleave(of: [Self; 4]) -> [Self; 4];
+    /// The inverse of [`Lanes::interleave`].
+    unsafe fn deinterleave(of: [Self; 4]) -> [Self; 4];
 }
 
 /// A computation that can be compiled for any instruction set.
@@ -148,6 +152,16 @@ impl Lanes for Portable {
     unsafe fn sums(of: [Self; 4]) -> [f32; 4] {
         of.map(|Self([a, b, c, d])| (a + c) + (b + d))
     }
+    #[inline(always)]
+    unsafe fn interleave([a, b, c, d]: [Self; 4]) -> [Self; 4] {
+        [0, 1, 2, 3].map(|i| Self([a.0[i], b.0[i], c.0[i], d.0[i]]))
+    }
+    #[inline(always)]
+    unsafe fn deinterleave(of: [Self; 4]) -> [Self; 4] {
+        // A transposition, which is its own inverse.
+        // SAFETY: the caller's promise.
+        unsafe { Self::interleave(of) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -197,6 +211,53 @@ mod x86 {
             // SAFETY: as above.
             unsafe { quarter_sums(fold(of[0].0, of[1].0), fold(of[2].0, of[3].0)) }
         }
+        #[inline(always)]
+        unsafe fn interleave(of: [Self; 4]) -> [Self; 4] {
+            // SAFETY: as above.
+            unsafe { interleave([of[0].0, of[1].0, of[2].0, of[3].0]).map(Self) }
+        }
+        #[inline(always)]
+        unsafe fn deinterleave(of: [Self; 4]) -> [Self; 4] {
+            // SAFETY: as above.
+            unsafe { deinterleave([of[0].0, of[1].0, of[2].0, of[3].0]).map(Self) }
+        }
+    }
+
+    /// In each half, the transpose of the 4 × 4 elements of four vectors.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn transpose([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+        let (ab2, cd2) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+        [
+            _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+            _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+            _mm256_shuffle_ps::<0b01_00_01_00>(ab2, cd2),
+            _mm256_shuffle_ps::<0b11_10_11_10>(ab2, cd2),
+        ]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn interleave(of: [__m256; 4]) -> [__m256; 4] {
+        let [a, b, c, d] = transpose(of);
+        [
+            _mm256_permute2f128_ps::<0x20>(a, b),
+            _mm256_permute2f128_ps::<0x20>(c, d),
+            _mm256_permute2f128_ps::<0x31>(a, b),
+            _mm256_permute2f128_ps::<0x31>(c, d),
+        ]
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn deinterleave([a, b, c, d]: [__m256; 4]) -> [__m256; 4] {
+        transpose([
+            _mm256_permute2f128_ps::<0x20>(a, c),
+            _mm256_permute2f128_ps::<0x31>(a, c),
+            _mm256_permute2f128_ps::<0x20>(b, d),
+            _mm256_permute2f128_ps::<0x31>(b, d),
+        ])
     }
 
     /// In the low half the sums of neighbouring quarters of `a`, in the high half those of `b`:
@@ -269,13 +330,47 @@ mod x86 {
                 quarter_sums(fold(a, b), fold(c, d))
             }
         }
+        #[inline(always)]
+        unsafe fn interleave(of: [Self; 4]) -> [Self; 4] {
+            // SAFETY: as above; each half of the lanes gives half of the vectors.
+            unsafe {
+                let [a, b, c, d] = of.map(|v| split(v.0));
+                let [e, f, g, h] = interleave([a.0, b.0, c.0, d.0]);
+                let [i, j, k, l] = interleave([a.1, b.1, c.1, d.1]);
+                [join(e, f), join(g, h), join(i, j), join(k, l)].map(Self)
+            }
+        }
+        #[inline(always)]
+        unsafe fn deinterleave(of: [Self; 4]) -> [Self; 4] {
+            // SAFETY: as above.
+            unsafe {
+                let [a, b, c, d] = of.map(|v| split(v.0));
+                let [e, f, g, h] = deinterleave([a.0, a.1, b.0, b.1]);
+                let [i, j, k, l] = deinterleave([c.0, c.1, d.0, d.1]);
+                [join(e, i), join(f, j), join(g, k), join(h, l)].map(Self)
+            }
+        }
+    }
+
+    /// The two halves.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn split(a: __m512) -> (__m256, __m256) {
+        (_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn join(low: __m256, high: __m256) -> __m512 {
+        _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
     }
 
     /// The sum of the two halves.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq")]
     fn halves(a: __m512) -> __m256 {
-        _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps::<1>(a))
+        let (low, high) = split(a);
+        _mm256_add_ps(low, high)
     }
 }
 
@@ -286,7 +381,7 @@ mod tests {
     struct Check;
 
     impl Kernel for Check {
-        type Output = (Vec<f32>, [f32; 4]);
+        type Output = (Vec<f32>, [f32; 4], Vec<f32>, Vec<f32>);
         #[inline(always)]
         fn run<V: Lanes>(self) -> Self::Output {
             let a: Vec<f32> = (0..V::LANES).map(|i| i as f32).collect();
@@ -297,17 +392,33 @@ mod tests {
                 v.store(out.as_mut_ptr());
                 V::sums([v, V::load(a.as_ptr()), V::splat(3.0), V::splat(-1.0)])
             };
-            (out, sums)
+            // SAFETY: as above.
+            unsafe {
+                let all: Vec<f32> = (0..4 * V::LANES).map(|i| i as f32).collect();
+                let four = [0, 1, 2, 3].map(|i| V::load(all[i * V::LANES..].as_ptr()));
+                let (mut turns, mut back) = (all.clone(), all);
+                for (i, v) in V::interleave(four).into_iter().enumerate() {
+                    v.store(turns[i * V::LANES..].as_mut_ptr());
+                }
+                for (i, v) in V::deinterleave(V::interleave(four)).into_iter().enumerate() {
+                    v.store(back[i * V::LANES..].as_mut_ptr());
+                }
+                (out, sums, turns, back)
+            }
         }
     }
 
     #[test]
     fn every_level_computes_the_same() {
         for level in Level::all() {
-            let (out, sums) = level.run(Check);
+            let (out, sums, turns, back) = level.run(Check);
             let n = level.lanes();
             let expected: Vec<f32> = (0..n).map(|i| 2.0 * i as f32 + 1.0).collect();
             assert_eq!(out, expected, "{level:?}");
+            let expected: Vec<f32> = (0..4 * n).map(|i| (i % 4 * n + i / 4) as f32).collect();
+            assert_eq!(turns, expected, "{level:?}");
+            let all: Vec<f32> = (0..4 * n).map(|i| i as f32).collect();
+            assert_eq!(back, all, "{level:?}");
             let n = n as f32;
             assert_eq!(sums, [n * n, n * (n - 1.0) / 2.0, 3.0 * n, -n], "{level:?}");
         }

@@ -2,7 +2,8 @@
 //!
 //! On the CPU each operation and its gradient is one kernel of `crossmod-kernels`; Burn keeps the
 //! tape. The public functions take and return plain tensors, so a net does not know which device
-//! runs it. Tensors are `[batch, channels, height, width]`, f32.
+//! runs it. Tensors are f32, images `[batch, channels, height, width]` and volumes
+//! `[batch, channels, depth, height, width]`; the operations below take either.
 
 mod autodiff;
 mod flex;
@@ -11,35 +12,50 @@ use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 pub use crossmod_kernels::{Activation, Padding};
 
-/// How a convolution walks: equal in both axes.
+/// How a convolution walks over depth, height and width; images have a depth of 1, stride 1 and
+/// padding 0 along it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stride {
+pub struct Walk {
     /// Step between outputs (or, transposed, between inputs): 1 or 2.
-    pub stride: usize,
-    /// Padding on every side.
-    pub padding: usize,
+    pub stride: [usize; 3],
+    /// Padding on both sides.
+    pub padding: [usize; 3],
     /// What is beyond the border.
     pub mode: Padding,
 }
 
-impl Stride {
-    /// Stride 1 that keeps the size under an odd `kernel`.
+impl Walk {
+    /// Over images, with stride 1 and the size kept under an odd `kernel`.
     #[must_use]
     pub fn same(kernel: usize, mode: Padding) -> Self {
         Self {
-            stride: 1,
-            padding: kernel / 2,
             mode,
+            ..Self::zero(1, kernel / 2)
         }
     }
 
-    /// Stride `stride` with zero padding.
+    /// Over images, with zero padding.
     #[must_use]
     pub fn zero(stride: usize, padding: usize) -> Self {
         Self {
-            stride,
-            padding,
+            stride: [1, stride, stride],
+            padding: [0, padding, padding],
             mode: Padding::Zero,
+        }
+    }
+
+    /// The same over volumes: along depth as along height.
+    #[must_use]
+    pub fn deep(self) -> Self {
+        let Self {
+            stride: [_, s, t],
+            padding: [_, p, q],
+            mode,
+        } = self;
+        Self {
+            stride: [s, s, t],
+            padding: [p, p, q],
+            mode,
         }
     }
 }
@@ -47,19 +63,19 @@ impl Stride {
 /// The forward operations; implemented by the CPU backend and, with tape, by autodiff over it.
 #[backend_extension(Flex, Autodiff)]
 pub(crate) trait NetOps: Backend {
-    /// See [`conv2d`].
-    fn net_conv2d(
+    /// See [`conv`].
+    fn net_conv(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        geometry: Stride,
+        walk: Walk,
     ) -> FloatTensor<Self>;
-    /// See [`conv_transpose2d`].
-    fn net_conv_transpose2d(
+    /// See [`conv_transpose`].
+    fn net_conv_transpose(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        geometry: Stride,
+        walk: Walk,
     ) -> FloatTensor<Self>;
     /// See [`instance_norm`].
     fn net_instance_norm(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self>;
@@ -74,26 +90,23 @@ pub(crate) trait NetOps: Backend {
 
 /// What the backward passes need beside [`NetOps`]; never differentiated themselves.
 pub(crate) trait NetGrads: NetOps {
-    /// Gradient to the input of [`NetOps::net_conv2d`], of size `[height, width]`.
-    fn conv2d_grad_input(
+    /// Gradient to the input of [`NetOps::net_conv`], of size `[depth, height, width]`.
+    fn conv_grad_input(
         dy: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        size: [usize; 2],
-        geometry: Stride,
+        size: [usize; 3],
+        walk: Walk,
     ) -> FloatTensor<Self>;
-    /// Gradient to the weight of [`NetOps::net_conv2d`], of kernel `[height, width]`.
-    fn conv2d_grad_weight(
+    /// Gradient to the weight of [`NetOps::net_conv`], of kernel `[depth, height, width]`.
+    fn conv_grad_weight(
         x: FloatTensor<Self>,
         dy: FloatTensor<Self>,
-        kernel: [usize; 2],
-        geometry: Stride,
+        kernel: [usize; 3],
+        walk: Walk,
     ) -> FloatTensor<Self>;
     /// Convolution without bias.
-    fn conv2d_plain(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        geometry: Stride,
-    ) -> FloatTensor<Self>;
+    fn conv_plain(x: FloatTensor<Self>, weight: FloatTensor<Self>, walk: Walk)
+    -> FloatTensor<Self>;
     /// Sum over batch and pixels: the gradient to a bias.
     fn channel_sum(dy: FloatTensor<Self>) -> FloatTensor<Self>;
     /// Instance norm that also returns each instance's mean and 1/sd.
@@ -129,45 +142,50 @@ pub(crate) struct NormStats {
 /// Added to the variance by every instance norm (PyTorch's default).
 pub(crate) const NORM_EPSILON: f32 = 1e-5;
 
-/// 2-D convolution (cross-correlation) with the padding inside the operation.
+/// Convolution (cross-correlation) with the padding inside the operation.
 ///
 /// # Shapes
-/// `x` `[n, ci, h, w]`, `weight` `[co, ci, kh, kw]`, `bias` `[co]`; out
-/// `[n, co, (h + 2p - kh)/s + 1, (w + 2p - kw)/s + 1]`.
+/// `x` `[n, ci, (d,) h, w]`, `weight` `[co, ci, (kd,) kh, kw]`, `bias` `[co]`; out
+/// `[n, co, …]`, of each size (size + 2p - k)/s + 1.
 ///
 /// # Panics
 /// Where shapes do not fit each other.
 #[must_use]
-pub fn conv2d(x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>, geometry: Stride) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as NetOps>::net_conv2d(
+pub fn conv<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<D>,
+    bias: Tensor<1>,
+    walk: Walk,
+) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as NetOps>::net_conv(
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
-        geometry,
+        walk,
     ))
 }
 
-/// 2-D transposed convolution that multiplies height and width by the stride: the adjoint of the
-/// stride-2 [`conv2d`] from the doubled size (kernel 3, padding 1 has output padding 1; kernel 2,
-/// padding 0 none).
+/// Transposed convolution that multiplies each size by its stride: the adjoint of the strided
+/// [`conv`] from the larger size (with stride 2, kernel 3 and padding 1 have output padding 1,
+/// kernel 2 and padding 0 none).
 ///
 /// # Shapes
-/// `x` `[n, ci, h, w]`, `weight` `[ci, co, kh, kw]`, `bias` `[co]`; out `[n, co, s h, s w]`.
+/// `x` `[n, ci, (d,) h, w]`, `weight` `[ci, co, (kd,) kh, kw]`, `bias` `[co]`; out `[n, co, …]`.
 ///
 /// # Panics
 /// Where shapes do not fit each other.
 #[must_use]
-pub fn conv_transpose2d(
-    x: Tensor<4>,
-    weight: Tensor<4>,
+pub fn conv_transpose<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<D>,
     bias: Tensor<1>,
-    geometry: Stride,
-) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as NetOps>::net_conv_transpose2d(
+    walk: Walk,
+) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as NetOps>::net_conv_transpose(
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
-        geometry,
+        walk,
     ))
 }
 
@@ -252,7 +270,7 @@ mod tests {
         for stride in [1, 2] {
             let options = ConvOptions::new([stride, stride], [1, 1], [1, 1], 1);
             let theirs = burn_conv2d(x.clone(), w.clone(), Some(b.clone()), options);
-            let ours = conv2d(x.clone(), w.clone(), b.clone(), Stride::zero(stride, 1));
+            let ours = conv(x.clone(), w.clone(), b.clone(), Walk::zero(stride, 1));
             assert_eq!(ours.dims(), theirs.dims());
             assert!((ours - theirs).abs().max().into_scalar::<f32>() < 1e-4);
         }
@@ -261,23 +279,23 @@ mod tests {
     #[test]
     fn convolution_gradients_match_differences() {
         let (x, w, b) = (values(120, 1), values(3 * 2 * 9, 2), values(3, 3));
-        for geometry in [
-            Stride::same(3, Padding::Reflect),
-            Stride::same(3, Padding::Replicate),
-            Stride::zero(2, 1),
+        for walk in [
+            Walk::same(3, Padding::Reflect),
+            Walk::same(3, Padding::Replicate),
+            Walk::zero(2, 1),
         ] {
             gradient::assert_matches(X, &x, 1e-1, 1e-3, |x| {
                 let (w, b) = (tensor(&w, [3, 2, 3, 3], &x), tensor(&b, [3], &x));
-                weigh(conv2d(x, w, b, geometry))
+                weigh(conv(x, w, b, walk))
             });
             gradient::assert_matches([3, 2, 3, 3], &w, 1e-1, 1e-3, |w| {
                 let (x, b) = (tensor(&x, X, &w), tensor(&b, [3], &w));
-                weigh(conv2d(x, w, b, geometry))
+                weigh(conv(x, w, b, walk))
             });
             gradient::assert_matches([3], &b, 1e-1, 1e-3, |b| {
                 let x = Tensor::from_data(TensorData::new(x.clone(), X), &b.device());
                 let w = tensor(&w, [3, 2, 3, 3], &x);
-                weigh(conv2d(x, w, b, geometry))
+                weigh(conv(x, w, b, walk))
             });
         }
     }
@@ -286,18 +304,18 @@ mod tests {
     fn transposed_convolution_gradients_match_differences() {
         let x = values(120, 1);
         for (kernel, padding) in [(3, 1), (2, 0)] {
-            let geometry = Stride::zero(2, padding);
+            let walk = Walk::zero(2, padding);
             let (shape, b) = ([2, 3, kernel, kernel], values(3, 3));
             let w = values(6 * kernel * kernel, 2);
             gradient::assert_matches(X, &x, 1e-1, 1e-3, |x| {
                 let (w, b) = (tensor(&w, shape, &x), tensor(&b, [3], &x));
-                let y = conv_transpose2d(x, w, b, geometry);
+                let y = conv_transpose(x, w, b, walk);
                 assert_eq!(y.dims(), [2, 3, 12, 10]);
                 weigh(y)
             });
             gradient::assert_matches(shape, &w, 1e-1, 1e-3, |w| {
                 let (x, b) = (tensor(&x, X, &w), tensor(&b, [3], &w));
-                weigh(conv_transpose2d(x, w, b, geometry))
+                weigh(conv_transpose(x, w, b, walk))
             });
         }
     }

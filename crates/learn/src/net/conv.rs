@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use crossmod_volume::rng::Rng;
 
-use crate::ops::{self, Padding, Stride};
+use crate::ops::{self, Walk};
 
 /// How the initial weights are drawn; biases start at zero.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ pub struct Conv {
     weight: Param<Tensor<4>>,
     bias: Param<Tensor<1>>,
     #[module(skip)]
-    geometry: Geometry,
+    walk: Route,
 }
 
 /// A transposed 2-D convolution with bias that doubles the size.
@@ -30,18 +30,18 @@ pub struct ConvTransposed {
     weight: Param<Tensor<4>>,
     bias: Param<Tensor<1>>,
     #[module(skip)]
-    geometry: Geometry,
+    walk: Route,
 }
 
 #[derive(Debug, Clone)]
-struct Geometry(Stride);
+struct Route(Walk);
 
 impl Conv {
     /// A convolution from `channels[0]` to `channels[1]` channels.
     pub fn new(
         channels: [usize; 2],
         kernel: usize,
-        geometry: Stride,
+        walk: Walk,
         init: Init,
         rng: &mut Rng,
         device: &Device,
@@ -51,15 +51,15 @@ impl Conv {
         Self {
             weight: draw([co, ci, kernel, kernel], fan_in, init, rng, device),
             bias: Param::from_data(TensorData::zeros::<f32, _>([co]), device),
-            geometry: Geometry(geometry),
+            walk: Route(walk),
         }
     }
 
     /// # Shapes
-    /// `[n, ci, h, w]` to `[n, co, h', w']`, see [`ops::conv2d`].
+    /// `[n, ci, h, w]` to `[n, co, h', w']`, see [`ops::conv`].
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::conv2d(x, self.weight.val(), self.bias.val(), self.geometry.0)
+        ops::conv(x, self.weight.val(), self.bias.val(), self.walk.0)
     }
 }
 
@@ -75,15 +75,11 @@ impl ConvTransposed {
         let [ci, co] = channels;
         // Each output pixel sums over a quarter of the taps of every input channel.
         let fan_in = (ci * kernel * kernel).div_ceil(4);
-        let geometry = Stride {
-            stride: 2,
-            padding: kernel / 3,
-            mode: Padding::Zero,
-        };
+        let walk = Walk::zero(2, kernel / 3);
         Self {
             weight: draw([ci, co, kernel, kernel], fan_in, init, rng, device),
             bias: Param::from_data(TensorData::zeros::<f32, _>([co]), device),
-            geometry: Geometry(geometry),
+            walk: Route(walk),
         }
     }
 
@@ -91,7 +87,7 @@ impl ConvTransposed {
     /// `[n, ci, h, w]` to `[n, co, 2h, 2w]`.
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        ops::conv_transpose2d(x, self.weight.val(), self.bias.val(), self.geometry.0)
+        ops::conv_transpose(x, self.weight.val(), self.bias.val(), self.walk.0)
     }
 }
 

@@ -10,7 +10,7 @@ use crossmod_volume::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::conv::{Conv, Init};
-use crate::ops::{self, Activation, Stride};
+use crate::ops::{self, Activation, Walk};
 
 const SLOPE: f32 = 0.2;
 
@@ -43,7 +43,7 @@ impl PatchGanConfig {
     pub fn init(&self, rng: &mut Rng, device: &Device) -> PatchGan {
         let (w, init) = (self.width, Init::Normal(super::INIT_SD));
         let mut conv =
-            |channels, stride| Conv::new(channels, 4, Stride::zero(stride, 1), init, rng, device);
+            |channels, stride| Conv::new(channels, 4, Walk::zero(stride, 1), init, rng, device);
         PatchGan {
             first: conv([1, w], 2),
             middle: vec![

@@ -11,7 +11,7 @@ use crossmod_volume::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::conv::{Conv, ConvTransposed, Init};
-use crate::ops::{self, Activation, Padding, Stride};
+use crate::ops::{self, Activation, Padding, Walk};
 
 /// Size of a [`ResNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,8 +68,8 @@ impl ResNetConfig {
     #[must_use]
     pub fn init(&self, channels: [usize; 2], head: Head, rng: &mut Rng, device: &Device) -> ResNet {
         let (w, init) = (self.width, Init::Normal(super::INIT_SD));
-        let reflect = |kernel| Stride::same(kernel, Padding::Reflect);
-        let half = Stride::zero(2, 1);
+        let reflect = |kernel| Walk::same(kernel, Padding::Reflect);
+        let half = Walk::zero(2, 1);
         ResNet {
             stem: Conv::new([channels[0], w], 7, reflect(7), init, rng, device),
             down: [[w, 2 * w], [2 * w, 4 * w]]

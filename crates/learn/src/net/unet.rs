@@ -10,7 +10,7 @@ use crossmod_volume::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::conv::{Conv, ConvTransposed, Init};
-use crate::ops::{self, Activation, Padding, Stride};
+use crate::ops::{self, Activation, Walk};
 
 const SLOPE: f32 = 0.01;
 
@@ -62,13 +62,8 @@ struct NormedConv {
 
 impl NormedConv {
     fn new(channels: [usize; 2], stride: usize, rng: &mut Rng, device: &Device) -> Self {
-        let geometry = Stride {
-            stride,
-            padding: 1,
-            mode: Padding::Zero,
-        };
         Self {
-            conv: Conv::new(channels, 3, geometry, Init::He, rng, device),
+            conv: Conv::new(channels, 3, Walk::zero(stride, 1), Init::He, rng, device),
             gamma: Param::from_tensor(Tensor::ones([channels[1]], device)),
             beta: Param::from_tensor(Tensor::zeros([channels[1]], device)),
         }
@@ -123,7 +118,7 @@ impl UNetConfig {
         let head = Conv::new(
             [widths[0], classes],
             1,
-            Stride::zero(1, 0),
+            Walk::zero(1, 0),
             Init::He,
             rng,
             device,

@@ -7,11 +7,15 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Backend, TensorMetadata, tensor::FloatTensor};
 use crossmod_kernels::Activation;
 
-use super::{NetGrads, NetOps, NormStats, Stride};
+use super::{NetGrads, NetOps, NormStats, Walk};
 
-fn last_two<T: TensorMetadata>(tensor: &T) -> [usize; 2] {
+/// Depth (1 where there is none), height and width.
+fn size<T: TensorMetadata>(tensor: &T) -> [usize; 3] {
     let shape = tensor.shape();
-    [shape[2], shape[3]]
+    match shape.num_dims() {
+        5 => [shape[2], shape[3], shape[4]],
+        _ => [1, shape[2], shape[3]],
+    }
 }
 
 /// A convolution, or the adjoint of one.
@@ -26,7 +30,7 @@ struct Norm;
 struct NormAffine;
 
 impl<B: Backend + NetGrads> Backward<B, 3> for Conv {
-    type State = (NodeId, NodeId, Stride);
+    type State = (NodeId, NodeId, Walk);
 
     fn backward(
         self,
@@ -36,15 +40,15 @@ impl<B: Backend + NetGrads> Backward<B, 3> for Conv {
     ) {
         let [node_x, node_weight, node_bias] = ops.parents;
         let dy = grads.consume::<B>(&ops.node);
-        let (x, weight, geometry) = ops.state;
+        let (x, weight, walk) = ops.state;
         let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
         let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
-        let (size, kernel) = (last_two(&x), last_two(&weight));
+        let (size, kernel) = (size(&x), size(&weight));
         if let Some(node) = node_x {
             let dx = match self {
-                Self::Plain => B::conv2d_grad_input(dy.clone(), weight, size, geometry),
+                Self::Plain => B::conv_grad_input(dy.clone(), weight, size, walk),
                 // The adjoint's adjoint is the convolution itself.
-                Self::Transposed => B::conv2d_plain(dy.clone(), weight, geometry),
+                Self::Transposed => B::conv_plain(dy.clone(), weight, walk),
             };
             grads.register::<B>(node.id, dx);
         }
@@ -53,7 +57,7 @@ impl<B: Backend + NetGrads> Backward<B, 3> for Conv {
                 Self::Plain => (x, dy.clone()),
                 Self::Transposed => (dy.clone(), x),
             };
-            let dw = B::conv2d_grad_weight(large, small, kernel, geometry);
+            let dw = B::conv_grad_weight(large, small, kernel, walk);
             grads.register::<B>(node.id, dw);
         }
         if let Some(node) = node_bias {
@@ -69,22 +73,22 @@ impl Conv {
         x: FloatTensor<Autodiff<B, C>>,
         weight: FloatTensor<Autodiff<B, C>>,
         bias: FloatTensor<Autodiff<B, C>>,
-        geometry: Stride,
+        walk: Walk,
     ) -> FloatTensor<Autodiff<B, C>> {
         let forward = match self {
-            Self::Plain => B::net_conv2d,
-            Self::Transposed => B::net_conv_transpose2d,
+            Self::Plain => B::net_conv,
+            Self::Transposed => B::net_conv_transpose,
         };
         let prep = Backward::<B, 3>::prepare::<C>(self, [x.node(), weight.node(), bias.node()]);
         match prep.compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&x), prep.checkpoint(&weight), geometry);
+                let state = (prep.checkpoint(&x), prep.checkpoint(&weight), walk);
                 let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
-                prep.finish(state, forward(x, weight, bias, geometry))
+                prep.finish(state, forward(x, weight, bias, walk))
             }
             OpsKind::UnTracked(prep) => {
                 let [x, weight, bias] = [x, weight, bias].map(|t| t.into_primitive());
-                prep.finish(forward(x, weight, bias, geometry))
+                prep.finish(forward(x, weight, bias, walk))
             }
         }
     }
@@ -139,22 +143,22 @@ impl<B: Backend + NetGrads> Backward<B, 3> for NormAffine {
 }
 
 impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
-    fn net_conv2d(
+    fn net_conv(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        geometry: Stride,
+        walk: Walk,
     ) -> FloatTensor<Self> {
-        Conv::Plain.record::<B, C>(x, weight, bias, geometry)
+        Conv::Plain.record::<B, C>(x, weight, bias, walk)
     }
 
-    fn net_conv_transpose2d(
+    fn net_conv_transpose(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        geometry: Stride,
+        walk: Walk,
     ) -> FloatTensor<Self> {
-        Conv::Transposed.record::<B, C>(x, weight, bias, geometry)
+        Conv::Transposed.record::<B, C>(x, weight, bias, walk)
     }
 
     fn net_instance_norm(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {

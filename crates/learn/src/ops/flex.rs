@@ -4,71 +4,87 @@
 use burn::backend::Flex;
 use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
-use crossmod_kernels::{Activation, Conv2d, InstanceNorm, grad_bias};
+use crossmod_kernels::{Activation, Conv, InstanceNorm, grad_bias};
 
-use super::{NORM_EPSILON, NetGrads, NetOps, NormStats, Stride};
+use super::{NORM_EPSILON, NetGrads, NetOps, NormStats, Walk};
 
-fn shape4(tensor: &FlexTensor) -> [usize; 4] {
+/// Batch, channels, and depth (1 where there is none), height and width.
+fn shape(tensor: &FlexTensor) -> (usize, usize, [usize; 3]) {
     let dims = tensor.layout().shape();
-    [dims[0], dims[1], dims[2], dims[3]]
+    let size = match dims.num_dims() {
+        5 => [dims[2], dims[3], dims[4]],
+        _ => [1, dims[2], dims[3]],
+    };
+    (dims[0], dims[1], size)
 }
 
-pub(super) fn tensor(values: Vec<f32>, shape: &[usize]) -> FlexTensor {
-    FlexTensor::from_data(TensorData::new(values, shape.to_vec()))
+/// A tensor of as many axes as `like`.
+fn tensor(values: Vec<f32>, like: &FlexTensor, [n, c]: [usize; 2], size: [usize; 3]) -> FlexTensor {
+    let shape = match like.layout().shape().num_dims() {
+        5 => vec![n, c, size[0], size[1], size[2]],
+        _ => vec![n, c, size[1], size[2]],
+    };
+    FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-fn geometry(x: [usize; 4], out_channels: usize, kernel: [usize; 2], stride: Stride) -> Conv2d {
-    Conv2d {
-        batch: x[0],
-        in_channels: x[1],
+fn vector(values: Vec<f32>) -> FlexTensor {
+    let n = values.len();
+    FlexTensor::from_data(TensorData::new(values, [n]))
+}
+
+fn geometry(
+    walk: Walk,
+    batch: usize,
+    [in_channels, out_channels]: [usize; 2],
+    in_size: [usize; 3],
+    kernel: [usize; 3],
+) -> Conv {
+    Conv {
+        batch,
+        in_channels,
         out_channels,
-        in_size: [x[2], x[3]],
+        in_size,
         kernel,
-        stride: stride.stride,
-        padding: stride.padding,
-        mode: stride.mode,
+        stride: walk.stride,
+        padding: walk.padding,
+        mode: walk.mode,
     }
 }
 
-fn forward(x: FlexTensor, w: FlexTensor, b: Option<FlexTensor>, stride: Stride) -> FlexTensor {
+fn forward(x: FlexTensor, w: FlexTensor, b: Option<FlexTensor>, walk: Walk) -> FlexTensor {
     let (x, w, b) = (
         x.to_contiguous(),
         w.to_contiguous(),
         b.map(|b| b.to_contiguous()),
     );
-    let (xs, ws) = (shape4(&x), shape4(&w));
-    let conv = geometry(xs, ws[0], [ws[2], ws[3]], stride);
-    let [h, width] = conv.out_size();
-    let mut y = vec![0.0; xs[0] * ws[0] * h * width];
+    let (batch, in_channels, in_size) = shape(&x);
+    let (out_channels, _, kernel) = shape(&w);
+    let conv = geometry(walk, batch, [in_channels, out_channels], in_size, kernel);
+    let mut y = vec![0.0; conv.out_len()];
     conv.forward(
         x.storage(),
         w.storage(),
         b.as_ref().map(|b| b.storage()),
         &mut y,
     );
-    tensor(y, &[xs[0], ws[0], h, width])
+    tensor(y, &x, [batch, out_channels], conv.out_size())
 }
 
 impl NetOps for Flex {
-    fn net_conv2d(x: FlexTensor, w: FlexTensor, b: FlexTensor, stride: Stride) -> FlexTensor {
-        forward(x, w, Some(b), stride)
+    fn net_conv(x: FlexTensor, w: FlexTensor, b: FlexTensor, walk: Walk) -> FlexTensor {
+        forward(x, w, Some(b), walk)
     }
 
-    fn net_conv_transpose2d(
-        x: FlexTensor,
-        w: FlexTensor,
-        b: FlexTensor,
-        stride: Stride,
-    ) -> FlexTensor {
-        let [n, _, h, width] = shape4(&x);
-        let (channels, size) = (shape4(&w)[1], [h * stride.stride, width * stride.stride]);
-        let mut y = Self::conv2d_grad_input(x, w, size, stride);
-        let (b, plane) = (b.to_contiguous(), size[0] * size[1]);
+    fn net_conv_transpose(x: FlexTensor, w: FlexTensor, b: FlexTensor, walk: Walk) -> FlexTensor {
+        let (_, channels, _) = shape(&w);
+        let (_, _, small) = shape(&x);
+        let size = [0, 1, 2].map(|i| small[i] * walk.stride[i]);
+        let mut y = Self::conv_grad_input(x, w, size, walk);
+        let (b, plane) = (b.to_contiguous(), size.iter().product());
         let offsets: &[f32] = b.storage();
         for (i, row) in y.storage_mut::<f32>().chunks_mut(plane).enumerate() {
             row.iter_mut().for_each(|v| *v += offsets[i % channels]);
         }
-        debug_assert_eq!(shape4(&y)[0], n);
         y
     }
 
@@ -87,45 +103,47 @@ impl NetOps for Flex {
 }
 
 impl NetGrads for Flex {
-    fn conv2d_grad_input(
-        dy: FlexTensor,
-        w: FlexTensor,
-        size: [usize; 2],
-        stride: Stride,
-    ) -> FlexTensor {
+    fn conv_grad_input(dy: FlexTensor, w: FlexTensor, size: [usize; 3], walk: Walk) -> FlexTensor {
         let (dy, w) = (dy.to_contiguous(), w.to_contiguous());
-        let (ds, ws) = (shape4(&dy), shape4(&w));
-        let shape = [ds[0], ws[1], size[0], size[1]];
-        let mut dx = vec![0.0; shape.iter().product()];
-        let conv = geometry(shape, ws[0], [ws[2], ws[3]], stride);
+        let (batch, _, _) = shape(&dy);
+        let (out_channels, in_channels, kernel) = shape(&w);
+        let conv = geometry(walk, batch, [in_channels, out_channels], size, kernel);
+        let mut dx = vec![0.0; conv.in_len()];
         conv.grad_input(dy.storage(), w.storage(), &mut dx);
-        tensor(dx, &shape)
+        tensor(dx, &dy, [batch, in_channels], size)
     }
 
-    fn conv2d_grad_weight(
+    fn conv_grad_weight(
         x: FlexTensor,
         dy: FlexTensor,
-        kernel: [usize; 2],
-        stride: Stride,
+        kernel: [usize; 3],
+        walk: Walk,
     ) -> FlexTensor {
         let (x, dy) = (x.to_contiguous(), dy.to_contiguous());
-        let (xs, ds) = (shape4(&x), shape4(&dy));
-        let shape = [ds[1], xs[1], kernel[0], kernel[1]];
-        let mut dw = vec![0.0; shape.iter().product()];
-        geometry(xs, ds[1], kernel, stride).grad_weight(x.storage(), dy.storage(), &mut dw);
-        tensor(dw, &shape)
+        let (batch, in_channels, in_size) = shape(&x);
+        let (_, out_channels, _) = shape(&dy);
+        let conv = geometry(walk, batch, [in_channels, out_channels], in_size, kernel);
+        let mut dw = vec![0.0; conv.weight_len()];
+        conv.grad_weight(x.storage(), dy.storage(), &mut dw);
+        tensor(dw, &x, [out_channels, in_channels], kernel)
     }
 
-    fn conv2d_plain(x: FlexTensor, w: FlexTensor, stride: Stride) -> FlexTensor {
-        forward(x, w, None, stride)
+    fn conv_plain(x: FlexTensor, w: FlexTensor, walk: Walk) -> FlexTensor {
+        forward(x, w, None, walk)
     }
 
     fn channel_sum(dy: FlexTensor) -> FlexTensor {
         let dy = dy.to_contiguous();
-        let [n, c, h, w] = shape4(&dy);
-        let mut db = vec![0.0; c];
-        grad_bias(dy.storage(), n, c, h * w, &mut db);
-        tensor(db, &[c])
+        let (batch, channels, size) = shape(&dy);
+        let mut db = vec![0.0; channels];
+        grad_bias(
+            dy.storage(),
+            batch,
+            channels,
+            size.iter().product(),
+            &mut db,
+        );
+        vector(db)
     }
 
     fn instance_norm_stats(
@@ -134,9 +152,8 @@ impl NetGrads for Flex {
         activation: Activation,
     ) -> (FlexTensor, NormStats) {
         let (x, affine) = (x.to_contiguous(), contiguous_pair(affine));
-        let shape = shape4(&x);
-        let norm = norm(shape, activation);
-        let mut y = vec![0.0; shape.iter().product()];
+        let norm = norm(&x, activation);
+        let mut y = vec![0.0; norm.instances * norm.spatial];
         let mut stats = NormStats {
             mean: vec![0.0; norm.instances],
             inv_std: vec![0.0; norm.instances],
@@ -148,7 +165,8 @@ impl NetGrads for Flex {
             &mut stats.mean,
             &mut stats.inv_std,
         );
-        (tensor(y, &shape), stats)
+        let (n, c, size) = shape(&x);
+        (tensor(y, &x, [n, c], size), stats)
     }
 
     fn instance_norm_grad(
@@ -163,9 +181,8 @@ impl NetGrads for Flex {
             dy.to_contiguous(),
             contiguous_pair(affine),
         );
-        let shape = shape4(&x);
-        let norm = norm(shape, activation);
-        let mut dx = vec![0.0; shape.iter().product()];
+        let norm = norm(&x, activation);
+        let mut dx = vec![0.0; norm.instances * norm.spatial];
         let mut daffine = affine
             .as_ref()
             .map(|_| (vec![0.0; norm.channels], vec![0.0; norm.channels]));
@@ -180,10 +197,10 @@ impl NetGrads for Flex {
                 .as_mut()
                 .map(|(g, b)| (g.as_mut_slice(), b.as_mut_slice())),
         );
-        let channels = [norm.channels];
+        let (n, c, size) = shape(&x);
         (
-            tensor(dx, &shape),
-            daffine.map(|(g, b)| (tensor(g, &channels), tensor(b, &channels))),
+            tensor(dx, &x, [n, c], size),
+            daffine.map(|(g, b)| (vector(g), vector(b))),
         )
     }
 }
@@ -192,11 +209,12 @@ fn contiguous_pair(pair: Option<(FlexTensor, FlexTensor)>) -> Option<(FlexTensor
     pair.map(|(a, b)| (a.to_contiguous(), b.to_contiguous()))
 }
 
-fn norm([n, c, h, w]: [usize; 4], activation: Activation) -> InstanceNorm {
+fn norm(x: &FlexTensor, activation: Activation) -> InstanceNorm {
+    let (n, c, size) = shape(x);
     InstanceNorm {
         instances: n * c,
         channels: c,
-        spatial: h * w,
+        spatial: size.iter().product(),
         eps: NORM_EPSILON,
         activation,
     }

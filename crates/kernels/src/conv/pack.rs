@@ -1,7 +1,7 @@
 //! Blocks of output channels, and weights in the order the inner loop reads them.
 
 use crate::scratch::Scratch;
-use crate::simd::Level;
+use crate::simd::{Lanes, Level};
 use crate::threads;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -15,6 +15,27 @@ pub(super) fn blocks(level: Level, channels: usize) -> Vec<Range<usize>> {
         .map(|i| i * channels / count..(i + 1) * channels / count)
         .collect()
 }
+
+/// Vectors that `by_block` takes at once with each of `blocks`: all may be taken in panels of so
+/// many, every block passing over a panel before the next one's turn.
+pub(super) fn panel<V: Lanes>(blocks: &[Range<usize>]) -> usize {
+    let span = |channels: usize| match (V::WIDE, channels) {
+        (true, 7..) => 3,
+        (true, 5..) => 4,
+        (true, 4) => 6,
+        (true, _) => 8,
+        (false, 4..) => 2,
+        (false, 3) => 4,
+        (false, 2) => 6,
+        (false, _) => 8,
+    };
+    let first = blocks.first().map_or(1, |block| span(block.len()));
+    let equal = blocks.iter().all(|block| span(block.len()) == first);
+    if equal { first } else { GRANULE }
+}
+
+/// A multiple of every number of vectors that `by_block` takes at once.
+pub(super) const GRANULE: usize = 24;
 
 /// Calls `$method::<V, BLOCK, SPAN>`, where BLOCK is the number of channels of a block and SPAN the
 /// number of vectors that go with it: their product is the number of accumulators.

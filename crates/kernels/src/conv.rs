@@ -1,7 +1,8 @@
-//! Two-dimensional convolution (cross-correlation, as nets use the word) and its gradients.
+//! Convolution (cross-correlation, as nets use the word) in three dimensions and its gradients; two
+//! dimensions are a depth of 1.
 //!
-//! The method is direct convolution, without im2col: the input is copied once with its padding
-//! (and, for stride 2, split by the parity of row and column, so that what a vector reads is
+//! The common method is direct convolution, without im2col: the input is copied once with its padding
+//! (and, for stride 2, split by parity, so that what a vector reads is
 //! contiguous), the weights once into the order they are read in; then a block of output channels
 //! times a few vectors of neighbouring outputs stays in registers while the loop runs over input
 //! channels and kernel taps. The shape of the loop follows the "direct convolution" literature
@@ -10,7 +11,11 @@
 //! in registers and runs over positions.
 //!
 //! The inner loops know only a list of vectors and a list of tap offsets, not dimensions.
+//!
+//! Two other ways are taken where they are faster, see `way`: `winograd` for kernels of 3 × 3, and
+//! `columns` where one or two channels are written.
 
+mod columns;
 mod correlate;
 mod forward;
 mod grad_input;
@@ -20,10 +25,13 @@ mod pad;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod way;
+mod winograd;
 
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads;
 use rayon::prelude::*;
+use way::Way;
 
 /// What lies outside the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,52 +44,53 @@ pub enum Padding {
     Replicate,
 }
 
-/// The geometry of a 2-D convolution.
+/// The geometry of a convolution. Three figures are those of depth, rows and columns; images have a
+/// depth of 1, and so do their kernels, with a depth stride of 1 and no depth padding.
 ///
-/// A transposed convolution is [`Conv2d::grad_input`] of the convolution that goes the other way,
+/// A transposed convolution is [`Conv::grad_input`] of the convolution that goes the other way,
 /// `in_size` being the large side.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conv2d {
+pub struct Conv {
     /// Samples.
     pub batch: usize,
     /// Channels of the input.
     pub in_channels: usize,
     /// Channels of the output.
     pub out_channels: usize,
-    /// Rows and columns of the input.
-    pub in_size: [usize; 2],
-    /// Rows and columns of the kernel.
-    pub kernel: [usize; 2],
+    /// Size of the input.
+    pub in_size: [usize; 3],
+    /// Size of the kernel.
+    pub kernel: [usize; 3],
     /// Step between outputs, in input elements: 1 or 2.
-    pub stride: usize,
-    /// Elements added on each of the four sides.
-    pub padding: usize,
+    pub stride: [usize; 3],
+    /// Elements added on both sides.
+    pub padding: [usize; 3],
     /// What the added elements are.
     pub mode: Padding,
 }
 
-impl Conv2d {
-    /// Rows and columns of the output: `floor((in + 2 padding - kernel) / stride) + 1`.
+impl Conv {
+    /// Size of the output: `floor((in + 2 padding - kernel) / stride) + 1`.
     ///
     /// # Panics
     ///
-    /// Where the stride is 0 or the kernel is larger than the padded input.
+    /// Where a stride is 0 or the kernel is larger than the padded input.
     #[must_use]
-    pub fn out_size(&self) -> [usize; 2] {
-        [0, 1].map(|i| (self.in_size[i] + 2 * self.padding - self.kernel[i]) / self.stride + 1)
+    pub fn out_size(&self) -> [usize; 3] {
+        [0, 1, 2]
+            .map(|i| (self.in_size[i] + 2 * self.padding[i] - self.kernel[i]) / self.stride[i] + 1)
     }
 
     /// Elements of the input.
     #[must_use]
     pub fn in_len(&self) -> usize {
-        self.batch * self.in_channels * self.in_size[0] * self.in_size[1]
+        self.batch * self.in_channels * self.in_size.iter().product::<usize>()
     }
 
     /// Elements of the output.
     #[must_use]
     pub fn out_len(&self) -> usize {
-        let [rows, cols] = self.out_size();
-        self.batch * self.out_channels * rows * cols
+        self.batch * self.out_channels * self.out_size().iter().product::<usize>()
     }
 
     /// Elements of the weights.
@@ -101,47 +110,54 @@ impl Conv2d {
             bias.is_none_or(|b| b.len() == self.out_channels),
             "one bias per output channel"
         );
-        forward::forward(Level::best(), self, x, w, bias, y);
+        let way = Way::best(self, self.out_channels);
+        forward::forward(Level::best(), way, self, x, w, bias, y);
     }
 
     /// The gradient `dx` of the input from the gradient `dy` of the output: the exact adjoint of
-    /// [`Conv2d::forward`] without bias. Every element of `dx` is written.
+    /// [`Conv::forward`] without bias. Every element of `dx` is written.
     ///
     /// # Panics
     ///
-    /// As [`Conv2d::forward`].
+    /// As [`Conv::forward`].
     pub fn grad_input(&self, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         self.check(dx.len(), w.len(), dy.len());
-        grad_input::grad_input(Level::best(), self, dy, w, dx);
+        let way = Way::best(self, self.in_channels);
+        grad_input::grad_input(Level::best(), way, self, dy, w, dx);
     }
 
     /// The gradient `dw` of the weights from the input and the gradient `dy` of the output.
     ///
     /// # Panics
     ///
-    /// As [`Conv2d::forward`].
+    /// As [`Conv::forward`].
     pub fn grad_weight(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         self.check(x.len(), dw.len(), dy.len());
-        grad_weight::grad_weight(Level::best(), self, x, dy, dw);
+        let way = Way::best(self, self.out_channels);
+        grad_weight::grad_weight(Level::best(), way, self, x, dy, dw);
     }
 
     fn taps(&self) -> usize {
-        self.kernel[0] * self.kernel[1]
+        self.kernel.iter().product()
+    }
+
+    /// Whether every output is a sum over the channels of one input element, in the same order.
+    fn pointwise(&self) -> bool {
+        self.kernel == [1; 3] && self.stride == [1; 3] && self.padding == [0; 3]
     }
 
     fn check(&self, x: usize, w: usize, y: usize) {
-        assert!(
-            self.stride == 1 || self.stride == 2,
-            "stride is 1 or 2, not {}",
-            self.stride
-        );
-        for i in [0, 1] {
+        for i in [0, 1, 2] {
+            assert!(
+                self.stride[i] == 1 || self.stride[i] == 2,
+                "a stride is 1 or 2: {self:?}"
+            );
             assert!(
                 self.kernel[i] > 0 && self.in_size[i] > 0,
                 "no size is 0: {self:?}"
             );
             assert!(
-                self.in_size[i] + 2 * self.padding >= self.kernel[i],
+                self.in_size[i] + 2 * self.padding[i] >= self.kernel[i],
                 "the kernel fits into the padded input: {self:?}"
             );
         }
@@ -149,6 +165,11 @@ impl Conv2d {
         assert_eq!(w, self.weight_len(), "elements of the weights of {self:?}");
         assert_eq!(y, self.out_len(), "elements of the output of {self:?}");
     }
+}
+
+/// Every position of a box of `size`, row-major.
+fn positions([depth, rows, cols]: [usize; 3]) -> impl Iterator<Item = [usize; 3]> {
+    (0..depth).flat_map(move |a| (0..rows).flat_map(move |b| (0..cols).map(move |c| [a, b, c])))
 }
 
 /// The gradient `db` of a bias: the sum of `dy[batch][channel][spatial]` per channel.

@@ -1,71 +1,117 @@
-//! The padded copy of the input, split by parity where the stride is 2.
+//! The padded copy of the input, split by parity along every axis where the stride is 2.
 //!
-//! Padded element (u, v) of a channel lies in phase (u mod s, v mod s) at (u div s, v div s), s
-//! being the stride: then an output (i, j) reads tap (a, b) at (i + a div s, j + b div s) of one
-//! phase, and neighbouring outputs read neighbouring elements, whatever the stride.
+//! Padded element u of an axis lies in phase u mod s at u div s, s being the stride: then output i
+//! reads tap a at i + a div s of one phase, and neighbouring outputs read neighbouring elements,
+//! whatever the stride. The phases of the three axes together are numbered row-major.
 //!
-//! Two orders in memory. `Rows`: `[sample][row][channel][phase][column]`, so that what one row of
-//! outputs needs lies together; a vector must stay within its row. `Planes`:
-//! `[sample][channel][phase][row][column]`, where a vector may run on into the next row, which
-//! wastes less when rows are shorter than a vector.
+//! Two orders in memory. `Rows`: `[sample][depth][row][channel][phase][column]`, so that what one
+//! row of outputs needs lies together; a vector must stay within its row. `Planes`:
+//! `[sample][channel][phase][depth][row][column]`, where a vector may run on into the next row,
+//! which wastes less when rows are shorter than a vector.
 
 use super::Padding;
 use crate::scratch::Scratch;
 use crate::threads;
 use rayon::prelude::*;
+use std::ops::Deref;
 
 /// Elements after the last one that a vector may read.
 const SLACK: usize = 32;
+
+/// What a pass reads: a padded copy, or, where nothing is padded or moved, the input itself.
+pub(super) enum Source<'a> {
+    Copy(Scratch),
+    Plain(&'a [f32]),
+}
+
+impl Deref for Source<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Self::Copy(copy) => copy,
+            Self::Plain(input) => input,
+        }
+    }
+}
 
 /// How a padded copy lies in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     pub(super) batch: usize,
     pub(super) channels: usize,
-    pub(super) stride: usize,
-    /// Rows and columns of one phase.
-    pub(super) size: [usize; 2],
+    pub(super) stride: [usize; 3],
+    /// Depth, rows and columns of one phase.
+    pub(super) size: [usize; 3],
     /// `Planes` order.
     pub(super) planes: bool,
 }
 
 impl Layout {
+    /// The input of a kernel of one element as it lies: `spatial` elements a channel.
+    pub(super) fn plain(batch: usize, channels: usize, spatial: usize) -> Self {
+        Self {
+            batch,
+            channels,
+            stride: [1; 3],
+            size: [1, 1, spatial],
+            planes: true,
+        }
+    }
+
+    fn phases(&self) -> usize {
+        self.stride.iter().product()
+    }
+
     pub(super) fn sample_stride(&self) -> usize {
         self.channels * self.channel_len()
     }
 
     fn channel_len(&self) -> usize {
-        self.stride * self.stride * self.size[0] * self.size[1]
+        self.phases() * self.size.iter().product::<usize>()
     }
 
     pub(super) fn channel_stride(&self) -> usize {
         if self.planes {
             self.channel_len()
         } else {
-            self.stride * self.stride * self.size[1]
+            self.phases() * self.size[2]
         }
     }
 
     pub(super) fn row_stride(&self) -> usize {
         if self.planes {
-            self.size[1]
+            self.size[2]
         } else {
             self.channels * self.channel_stride()
         }
     }
 
+    pub(super) fn depth_stride(&self) -> usize {
+        self.size[1] * self.row_stride()
+    }
+
     fn phase_stride(&self) -> usize {
         if self.planes {
-            self.size[0] * self.size[1]
+            self.size.iter().product()
         } else {
-            self.size[1]
+            self.size[2]
         }
     }
 
-    /// Where tap (a, b) lies from the place of its output.
-    pub(super) fn tap(&self, a: usize, b: usize) -> usize {
-        let s = self.stride;
-        (a % s * s + b % s) * self.phase_stride() + a / s * self.row_stride() + b / s
+    /// Elements of a channel that a row of outputs reads under a kernel.
+    pub(super) fn window(&self, kernel: [usize; 3]) -> usize {
+        kernel[0] * kernel[1] * self.stride[2] * self.size[2]
+    }
+
+    /// Where a tap lies from the place of its output.
+    pub(super) fn tap(&self, [a, b, c]: [usize; 3]) -> usize {
+        let [r, s, t] = self.stride;
+        let phase = (a % r * s + b % s) * t + c % t;
+        phase * self.phase_stride()
+            + a / r * self.depth_stride()
+            + b / s * self.row_stride()
+            + c / t
     }
 
     /// The padded copy of `x`, `[batch][channel]` images of `from` elements, `before[axis]` padded
@@ -73,19 +119,20 @@ impl Layout {
     pub(super) fn copy(
         &self,
         x: &[f32],
-        from: [usize; 2],
-        before: [isize; 2],
+        from: [usize; 3],
+        before: [isize; 3],
         mode: Padding,
     ) -> Scratch {
         let total = self.batch * self.sample_stride();
         let mut copy = Scratch::take(total + SLACK);
         copy[total..].fill(0.0);
-        let s = self.stride;
-        let line = s * self.size[1];
-        let image = from[0] * from[1];
-        let source = |sample: usize, channel: usize, u: usize| {
-            let row = place(u as isize - before[0], from[0], mode)?;
-            Some(&x[(sample * self.channels + channel) * image + row * from[1]..][..from[1]])
+        let [r, s, t] = self.stride;
+        let [_, rows, cols] = self.size;
+        let source = |sample: usize, channel: usize, u: usize, v: usize| {
+            let plane = place(u as isize - before[0], from[0], mode)?;
+            let row = place(v as isize - before[1], from[1], mode)?;
+            let start = ((sample * self.channels + channel) * from[0] + plane) * from[1] + row;
+            Some(&x[start * from[2]..][..from[2]])
         };
         let body = &mut copy[..total];
         if self.planes {
@@ -95,19 +142,21 @@ impl Layout {
             body.par_chunks_mut(chunk)
                 .with_min_len(least)
                 .enumerate()
-                .for_each(|(i, plane)| {
+                .for_each(|(i, volume)| {
                     let (sample, channel) = (i / self.channels, i % self.channels);
-                    for (parity, half) in plane.chunks_mut(s * phase).enumerate() {
+                    for (parity, half) in volume.chunks_mut(t * phase).enumerate() {
                         let (even, odd) = half.split_at_mut(phase);
-                        for row in 0..self.size[0] {
-                            let at = row * self.size[1]..(row + 1) * self.size[1];
-                            let source = source(sample, channel, row * s + parity);
-                            let odd = if s == 2 {
+                        for line in 0..self.size[0] * rows {
+                            let (plane, row) = (line / rows, line % rows);
+                            let at = line * cols..(line + 1) * cols;
+                            let u = plane * r + parity / s;
+                            let source = source(sample, channel, u, row * s + parity % s);
+                            let odd = if t == 2 {
                                 &mut odd[at.clone()]
                             } else {
                                 &mut []
                             };
-                            fill(&mut even[at], odd, source, before[1], mode);
+                            fill(&mut even[at], odd, source, before[2], mode);
                         }
                     }
                 });
@@ -118,17 +167,14 @@ impl Layout {
                 .with_min_len(least)
                 .enumerate()
                 .for_each(|(i, lines)| {
-                    let (sample, row) = (i / self.size[0], i % self.size[0]);
-                    for (j, line) in lines.chunks_mut(line).enumerate() {
-                        let (channel, parity) = (j / s, j % s);
-                        let (even, odd) = line.split_at_mut(self.size[1]);
-                        fill(
-                            even,
-                            odd,
-                            source(sample, channel, row * s + parity),
-                            before[1],
-                            mode,
-                        );
+                    let (sample, line) = (i / (self.size[0] * rows), i % (self.size[0] * rows));
+                    let (plane, row) = (line / rows, line % rows);
+                    for (j, line) in lines.chunks_mut(t * cols).enumerate() {
+                        let (channel, parity) = (j / (r * s), j % (r * s));
+                        let (even, odd) = line.split_at_mut(cols);
+                        let u = plane * r + parity / s;
+                        let source = source(sample, channel, u, row * s + parity % s);
+                        fill(even, odd, source, before[2], mode);
                     }
                 });
         }
@@ -208,36 +254,41 @@ mod tests {
         );
     }
 
-    /// Both orders, both strides, cropping and every width against the definition.
+    /// Both orders, every mix of strides, cropping and every width against the definition.
     #[test]
     fn a_copy_holds_every_padded_element_at_its_place() {
         for mode in [Padding::Zero, Padding::Reflect, Padding::Replicate] {
             for (planes, stride, before) in [
-                (false, 1, 2),
-                (true, 1, 3),
-                (false, 2, 1),
-                (true, 2, 2),
-                (true, 1, -1),
+                (false, [1, 1, 1], 2),
+                (true, [1, 1, 1], 3),
+                (false, [1, 2, 2], 1),
+                (true, [2, 2, 2], 2),
+                (false, [2, 1, 2], 1),
+                (true, [1, 1, 1], -1),
             ] {
-                let from = [4, 7];
+                let from = [3, 4, 7];
                 let layout = Layout {
                     batch: 2,
                     channels: 3,
                     stride,
-                    size: [5, 6],
+                    size: [4, 5, 6],
                     planes,
                 };
-                let x: Vec<f32> = (1..=2 * 3 * 28).map(|i| i as f32).collect();
-                let copy = layout.copy(&x, from, [before, before], mode);
+                let x: Vec<f32> = (1..=2 * 3 * 84).map(|i| i as f32).collect();
+                let copy = layout.copy(&x, from, [before; 3], mode);
                 for (sample, channel) in [(0, 0), (1, 2)] {
-                    for (u, v) in [(0, 0), (1, 2), (3, 1), (4, 5), (2, 4)] {
-                        let expected = place(u as isize - before, 4, mode)
-                            .zip(place(v as isize - before, 7, mode))
-                            .map_or(0.0, |(i, j)| x[(sample * 3 + channel) * 28 + i * 7 + j]);
+                    for tap in [[0, 0, 0], [1, 1, 2], [2, 3, 1], [3, 4, 5], [1, 2, 4]] {
+                        let at = [0, 1, 2].map(|i| place(tap[i] as isize - before, from[i], mode));
+                        let expected = match at {
+                            [Some(u), Some(v), Some(w)] => {
+                                x[(sample * 3 + channel) * 84 + (u * 4 + v) * 7 + w]
+                            }
+                            _ => 0.0,
+                        };
                         let at = sample * layout.sample_stride()
                             + channel * layout.channel_stride()
-                            + layout.tap(u, v);
-                        assert_eq!(copy[at], expected, "{layout:?} {mode:?} {u} {v}");
+                            + layout.tap(tap);
+                        assert_eq!(copy[at], expected, "{layout:?} {mode:?} {tap:?}");
                     }
                 }
             }

@@ -18,26 +18,25 @@ fn values(n: usize, seed: u64) -> Vec<f32> {
 }
 
 /// Calls `f(index of y, index of x, index of w)` for every product of the definition.
-fn products(conv: &Conv2d, mut f: impl FnMut(usize, usize, usize)) {
-    let [rows, cols] = conv.out_size();
-    let [height, width] = conv.in_size;
-    let p = conv.padding as isize;
+fn products(conv: &Conv, mut f: impl FnMut(usize, usize, usize)) {
+    let size = conv.out_size();
+    let flat = |[a, b, c]: [usize; 3], size: [usize; 3]| (a * size[1] + b) * size[2] + c;
+    let volume = |size: [usize; 3]| size.iter().product::<usize>();
     for b in 0..conv.batch {
         for co in 0..conv.out_channels {
-            for i in 0..rows {
-                for j in 0..cols {
-                    let y = ((b * conv.out_channels + co) * rows + i) * cols + j;
-                    for ci in 0..conv.in_channels {
-                        for (tap, (u, v)) in (0..conv.kernel[0])
-                            .flat_map(|u| (0..conv.kernel[1]).map(move |v| (u, v)))
-                            .enumerate()
-                        {
-                            let row = place((i * conv.stride + u) as isize - p, height, conv.mode);
-                            let col = place((j * conv.stride + v) as isize - p, width, conv.mode);
-                            if let (Some(row), Some(col)) = (row, col) {
-                                let x = ((b * conv.in_channels + ci) * height + row) * width + col;
-                                f(y, x, (co * conv.in_channels + ci) * conv.taps() + tap);
-                            }
+            for at in positions(size) {
+                let y = (b * conv.out_channels + co) * volume(size) + flat(at, size);
+                for ci in 0..conv.in_channels {
+                    for tap in positions(conv.kernel) {
+                        let from = [0, 1, 2].map(|i| {
+                            let u = (at[i] * conv.stride[i] + tap[i]) as isize;
+                            place(u - conv.padding[i] as isize, conv.in_size[i], conv.mode)
+                        });
+                        if let [Some(u), Some(v), Some(w)] = from {
+                            let x = (b * conv.in_channels + ci) * volume(conv.in_size)
+                                + flat([u, v, w], conv.in_size);
+                            let pair = (co * conv.in_channels + ci) * conv.taps();
+                            f(y, x, pair + flat(tap, conv.kernel));
                         }
                     }
                 }
@@ -57,15 +56,15 @@ fn close(found: &[f32], exact: &[f64], terms: usize, what: &str) -> Result<(), T
     Ok(())
 }
 
-/// All three passes of every instruction set against the definition.
-fn check_all(conv: &Conv2d, seed: u64) -> Result<(), TestCaseError> {
+/// All three passes of every instruction set, in every way, against the definition.
+fn check_all(conv: &Conv, seed: u64) -> Result<(), TestCaseError> {
     let x = values(conv.in_len(), seed);
     let w = values(conv.weight_len(), seed + 1);
     let bias = values(conv.out_channels, seed + 2);
     let dy = values(conv.out_len(), seed + 3);
-    let [rows, cols] = conv.out_size();
+    let spatial: usize = conv.out_size().iter().product();
     let mut y64: Vec<f64> = (0..dy.len())
-        .map(|i| f64::from(bias[i / (rows * cols) % conv.out_channels]))
+        .map(|i| f64::from(bias[i / spatial % conv.out_channels]))
         .collect();
     let mut dx64 = vec![0.0; x.len()];
     let mut dw64 = vec![0.0; w.len()];
@@ -74,58 +73,63 @@ fn check_all(conv: &Conv2d, seed: u64) -> Result<(), TestCaseError> {
         dx64[ix] += f64::from(dy[iy]) * f64::from(w[iw]);
         dw64[iw] += f64::from(dy[iy]) * f64::from(x[ix]);
     });
-    for level in Level::all() {
-        let what = |name: &str| format!("{name} of {conv:?} by {level:?}");
+    let ways = [Way::Direct, Way::Columns, Way::Winograd];
+    for (level, way) in Level::all()
+        .into_iter()
+        .flat_map(|level| ways.map(|way| (level, way)))
+        .filter(|(_, way)| way.can(conv))
+    {
+        let what = |name: &str| format!("{name} of {conv:?} by {level:?}, {way:?}");
         // NaN: every element must be written.
         let mut y = vec![f32::NAN; dy.len()];
-        forward::forward(level, conv, &x, &w, Some(&bias), &mut y);
+        forward::forward(level, way, conv, &x, &w, Some(&bias), &mut y);
         close(&y, &y64, conv.in_channels * conv.taps(), &what("y"))?;
         let mut dx = vec![f32::NAN; x.len()];
-        grad_input::grad_input(level, conv, &dy, &w, &mut dx);
+        grad_input::grad_input(level, way, conv, &dy, &w, &mut dx);
         close(&dx, &dx64, conv.out_channels * conv.taps() * 4, &what("dx"))?;
         let mut dw = vec![f32::NAN; w.len()];
-        grad_weight::grad_weight(level, conv, &x, &dy, &mut dw);
-        close(&dw, &dw64, conv.batch * rows * cols, &what("dw"))?;
+        grad_weight::grad_weight(level, way, conv, &x, &dy, &mut dw);
+        close(&dw, &dw64, conv.batch * spatial, &what("dw"))?;
     }
     Ok(())
 }
 
-fn geometry() -> impl Strategy<Value = Conv2d> {
+/// Any geometry; two in three are images.
+fn geometry() -> impl Strategy<Value = Conv> {
     let mode = prop_oneof![
         Just(Padding::Zero),
         Just(Padding::Reflect),
         Just(Padding::Replicate)
     ];
+    let axis = |extra: usize| (1usize..8, 1usize..3, 0usize..4, 0..extra);
+    let flat = Just((1, 1, 0, 0));
+    let deep = (1usize..4, 1usize..3, 0usize..2, 0usize..7);
     (
         (1usize..4, 1usize..21, 1usize..21),
-        (1usize..8, 1usize..8, 1usize..3, 0usize..4),
-        (0usize..24, 0usize..40),
+        prop_oneof![2 => flat.boxed(), 1 => deep.boxed()],
+        axis(24),
+        axis(40),
         mode,
     )
         .prop_map(
-            |((batch, ci, co), (kh, kw, stride, padding), (h, w), mode)| Conv2d {
-                batch,
-                in_channels: ci,
-                out_channels: co,
-                in_size: [kh, kw]
-                    .map(|k| k.saturating_sub(2 * padding).max(1))
-                    .zip_add([h, w]),
-                kernel: [kh, kw],
-                stride,
-                padding,
-                mode,
+            |((batch, in_channels, out_channels), z, mut y, mut x, mode)| {
+                // Half of them as Winograd's way takes them.
+                if in_channels % 2 == 0 {
+                    (y.0, y.1, x.0, x.1) = (3, 1, 3, 1);
+                }
+                let axes = [z, y, x];
+                Conv {
+                    batch,
+                    in_channels,
+                    out_channels,
+                    in_size: axes.map(|(k, _, p, extra)| k.saturating_sub(2 * p).max(1) + extra),
+                    kernel: axes.map(|(k, ..)| k),
+                    stride: axes.map(|(_, s, ..)| s),
+                    padding: axes.map(|(_, _, p, _)| p),
+                    mode,
+                }
             },
         )
-}
-
-trait ZipAdd {
-    fn zip_add(self, other: Self) -> Self;
-}
-
-impl ZipAdd for [usize; 2] {
-    fn zip_add(self, other: Self) -> Self {
-        [self[0] + other[0], self[1] + other[1]]
-    }
 }
 
 proptest! {
@@ -137,15 +141,28 @@ proptest! {
     }
 }
 
-fn conv(channels: [usize; 2], size: usize, kernel: usize, stride: usize, padding: usize) -> Conv2d {
-    Conv2d {
+fn conv(channels: [usize; 2], size: usize, kernel: usize, stride: usize, padding: usize) -> Conv {
+    Conv {
         batch: 1,
         in_channels: channels[0],
         out_channels: channels[1],
-        in_size: [size; 2],
-        kernel: [kernel; 2],
-        stride,
-        padding,
+        in_size: [1, size, size],
+        kernel: [1, kernel, kernel],
+        stride: [1, stride, stride],
+        padding: [0, padding, padding],
+        mode: Padding::Zero,
+    }
+}
+
+fn conv3(channels: [usize; 2], size: usize, kernel: usize, stride: usize, padding: usize) -> Conv {
+    Conv {
+        batch: 1,
+        in_channels: channels[0],
+        out_channels: channels[1],
+        in_size: [size; 3],
+        kernel: [kernel; 3],
+        stride: [stride; 3],
+        padding: [padding; 3],
         mode: Padding::Zero,
     }
 }
@@ -166,8 +183,25 @@ fn layers_of_nets_agree_with_the_definition() -> Result<(), TestCaseError> {
         (conv([4, 3], 9, 1, 2, 1), Padding::Reflect),
         (conv([64, 33], 8, 3, 1, 1), Padding::Zero),
         (conv([2, 3], 5, 1, 1, 2), Padding::Zero),
+        (conv([2, 3], 2, 1, 1, 0), Padding::Zero),
+        (conv([19, 2], 31, 7, 1, 3), Padding::Reflect),
+        (conv([2, 9], 31, 7, 1, 3), Padding::Replicate),
+        (conv3([8, 1], 11, 4, 1, 1), Padding::Zero),
+        (conv([16, 20], 64, 3, 1, 1), Padding::Reflect),
+        (conv([20, 13], 37, 3, 1, 1), Padding::Replicate),
+        (conv([12, 19], 50, 3, 1, 2), Padding::Zero),
+        (conv([33, 16], 23, 3, 1, 0), Padding::Zero),
+        (conv3([16, 14], 21, 3, 1, 1), Padding::Zero),
+        (conv3([13, 17], 18, 3, 1, 1), Padding::Reflect),
+        (conv3([1, 16], 20, 3, 1, 1), Padding::Zero),
+        (conv3([12, 10], 17, 3, 1, 1), Padding::Reflect),
+        (conv3([8, 16], 16, 3, 2, 1), Padding::Zero),
+        (conv3([9, 5], 12, 2, 2, 0), Padding::Zero),
+        (conv3([40, 33], 4, 3, 1, 1), Padding::Zero),
+        (conv3([6, 9], 9, 1, 1, 0), Padding::Zero),
+        (conv3([1, 3], 9, 4, 2, 1), Padding::Replicate),
     ] {
-        check_all(&Conv2d { mode, ..conv }, 5)?;
+        check_all(&Conv { mode, ..conv }, 5)?;
     }
     Ok(())
 }
@@ -183,7 +217,7 @@ fn gradients_are_adjoints() {
     };
     for mode in [Padding::Zero, Padding::Reflect, Padding::Replicate] {
         for stride in [1, 2] {
-            let conv = Conv2d {
+            let conv = Conv {
                 batch: 2,
                 mode,
                 ..conv([12, 20], 37, 4, stride, 2)
@@ -216,7 +250,8 @@ fn results_do_not_depend_on_threads() {
         conv([16, 24], 40, 3, 1, 1),
         conv([9, 64], 30, 4, 2, 1),
         conv([1, 5], 64, 7, 1, 3),
-        Conv2d {
+        conv3([16, 16], 24, 3, 1, 1),
+        Conv {
             batch: 3,
             mode: Padding::Reflect,
             ..conv([32, 1], 48, 7, 1, 3)
@@ -237,8 +272,8 @@ fn results_do_not_depend_on_threads() {
                 conv.forward(&x, &w, None, &mut y);
                 conv.grad_input(&dy, &w, &mut dx);
                 conv.grad_weight(&x, &dy, &mut dw);
-                let [rows, cols] = conv.out_size();
-                grad_bias(&dy, conv.batch, conv.out_channels, rows * cols, &mut db);
+                let spatial = conv.out_size().iter().product();
+                grad_bias(&dy, conv.batch, conv.out_channels, spatial, &mut db);
                 [y, dx, dw, db].map(|v| v.into_iter().map(f32::to_bits).collect::<Vec<_>>())
             })
         };

@@ -1,7 +1,7 @@
 //! The inner loop of the forward pass and of the gradient of the input: every output is a sum over
 //! input channels and taps of a padded copy, always in that order.
 
-use super::pack::by_block;
+use super::pack::{GRANULE, by_block};
 use super::sweep::Sweep;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
@@ -17,8 +17,8 @@ const COPY: usize = 128 << 10;
 /// Bytes of weights of a block that should stay in the first-level cache: half of a small one.
 const WEIGHTS: usize = 16 << 10;
 
-/// A multiple of every number of vectors that the inner loop takes at once.
-const GRANULE: usize = 24;
+/// Input channels taken at once at least: sums are loaded and stored for each part of them.
+const LEAST: usize = 8;
 
 /// Elements of the largest tile: 24 vectors of 16.
 const BUFFER: usize = 384;
@@ -30,6 +30,8 @@ pub(super) struct Correlation<'a> {
     pub(super) source: &'a [f32],
     pub(super) in_channels: usize,
     pub(super) channel_stride: usize,
+    /// Elements of a channel that the taps of one row of outputs read.
+    pub(super) window: usize,
     /// Where a tap lies from the start of a vector.
     pub(super) taps: &'a [usize],
     pub(super) sweep: &'a Sweep,
@@ -66,7 +68,13 @@ impl Correlation<'_> {
             .map(ExactSizeIterator::len)
             .max()
             .unwrap_or(1);
-        let held = (WEIGHTS / (4 * largest * self.taps.len())).max(8);
+        // One element of a channel at a time is a poor use of a cache line and of a page.
+        let held = if self.taps.len() == 1 {
+            LEAST
+        } else {
+            let held = (WEIGHTS / (4 * largest * self.taps.len())).min(COPY / (4 * self.window));
+            held.max(LEAST)
+        };
         let parts = self.in_channels.div_ceil(held);
         let per_vector = 4 * self.source.len() / (vectors * parts);
         let span = (COPY / per_vector.max(1))
@@ -125,8 +133,7 @@ impl Kernel for Task<'_> {
         for part in 0..self.parts {
             let channels = |i| i * self.of.in_channels / self.parts;
             let channels = channels(part)..channels(part + 1);
-            for block in self.blocks.clone() {
-                let block = self.of.blocks[block].clone();
+            for block in &self.of.blocks[self.blocks.clone()] {
                 // SAFETY: only this task has these blocks of these vectors; `Correlation::run`
                 // checked the furthest read; V is what Level::run chose.
                 unsafe { by_block!(V, block.len(), kernel.block(block.start, &channels)) }
@@ -136,8 +143,8 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
-    /// The block of output channels from `block`, `SPAN` vectors at a time, over some input
-    /// channels; what the output holds is added to if they are not the first.
+    /// The block of output channels from `block`, `SPAN` vectors at a time, over some input channels;
+    /// what the output holds is added to if they are not the first.
     ///
     /// # Safety
     ///

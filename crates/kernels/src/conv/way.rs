@@ -1,0 +1,51 @@
+//! Which of three ways computes a pass.
+
+use super::Conv;
+use super::winograd::{POINTS, TILE};
+
+/// A way to compute a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The direct sum; see the module above.
+    Direct,
+    /// The kernel's columns as channels; see `columns`.
+    Columns,
+    /// Fewer products; see `winograd`.
+    Winograd,
+}
+
+impl Way {
+    /// Whether a geometry can be computed so.
+    pub(super) fn can(self, conv: &Conv) -> bool {
+        match self {
+            Self::Direct => true,
+            Self::Columns => conv.kernel[2] > 1 && conv.stride[2] == 1 && conv.batch > 0,
+            Self::Winograd => conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && conv.batch > 0,
+        }
+    }
+
+    /// The fastest for a pass that writes `written` channels (filters, for the weights' gradient).
+    pub(super) fn best(conv: &Conv, written: usize) -> Self {
+        // One or two channels leave most registers empty.
+        if Self::Columns.can(conv) && written <= 2 && conv.kernel[2] >= 3 {
+            return Self::Columns;
+        }
+        if !Self::Winograd.can(conv) || conv.in_channels.min(conv.out_channels) < 12 {
+            return Self::Direct;
+        }
+        // Multiply-adds of either way: Winograd's products, its transforms of tiles (about 8 a
+        // point and channel) and of weights (about 16 a point and pair, being scattered).
+        let [depth, rows, cols] = conv.out_size();
+        let tiles = conv.batch * depth * rows.div_ceil(TILE) * cols.div_ceil(TILE);
+        let pairs = conv.in_channels * conv.out_channels * conv.kernel[0];
+        let direct = conv.batch * depth * rows * cols * 9 * pairs;
+        let products = tiles * POINTS * pairs;
+        let transforms = 8 * tiles * POINTS * (conv.in_channels + conv.out_channels);
+        let weights = 16 * POINTS * pairs;
+        if products + transforms + weights < direct {
+            Self::Winograd
+        } else {
+            Self::Direct
+        }
+    }
+}

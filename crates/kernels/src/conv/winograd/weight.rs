@@ -1,0 +1,304 @@
+//! The gradient of the weights by Winograd's way: at each point the products of the transformed
+//! input with the transformed `dy`, summed over tiles, then brought back to 3 × 3 taps.
+//!
+//! Bands of tiles are taken in order; within one, threads share the channels to transform and then
+//! the points, each sum being one thread's: the result does not depend on their number.
+
+use super::transform::{Tiles, Transform, to_taps};
+use super::{POINTS, SIDE, TILE, Winograd, point_stride, row_stride};
+use crate::conv::grad_weight::totals;
+use crate::conv::pack::{blocks, by_block};
+use crate::conv::{Conv, Padding};
+use crate::scratch::Scratch;
+use crate::shared::Shared;
+use crate::simd::{Kernel, Lanes, Level};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Bytes of transformed input and `dy` of a band: they stay in a third-level cache.
+const BAND: usize = 6 << 20;
+
+/// Rows of the transformed input that stay in the second-level cache while all of `dy` passes.
+const ROWS: usize = 48;
+
+/// Channels that a task transforms.
+const CHANNELS: usize = 4;
+
+pub(in crate::conv) fn grad_weight(
+    level: Level,
+    conv: &Conv,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
+    let of = Winograd::forward(conv);
+    let blocks = blocks(level, conv.out_channels);
+    let columns = of.depth * of.in_channels;
+    let plane = of.out_channels * columns;
+    let cols = of.tiles()[1];
+    let mut sums = Scratch::take(POINTS * plane);
+    for (number, band) in of.bands(1, BAND).iter().enumerate() {
+        let input = of.input(x, band);
+        let row = row_stride(band.sources(cols, of.depth));
+        let source = transform(level, input, row);
+        let filters = Tiles::<TILE> {
+            x: dy,
+            channels: of.out_channels,
+            size: of.out_size,
+            before: [0; 3],
+            mode: Padding::Zero,
+            tiles: cols,
+            band,
+            more: 0,
+        };
+        let filters_row = row_stride(band.tiles(cols));
+        let filters = transform(level, filters, filters_row);
+        let to = Shared::new(&mut sums);
+        (0..POINTS)
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|point| {
+                let part = |channels, row| {
+                    let step = point_stride(channels, row);
+                    point * step..(point + 1) * step
+                };
+                level.run(Products {
+                    blocks: &blocks,
+                    channels: of.in_channels,
+                    columns,
+                    shift: band.plane(cols),
+                    tiles: band.tiles(cols),
+                    source: &source[part(of.in_channels, row)],
+                    source_row: row,
+                    filters: &filters[part(of.out_channels, filters_row)],
+                    filters_row,
+                    first: number == 0,
+                    start: point * plane,
+                    to,
+                });
+            });
+    }
+    dw.par_chunks_mut(9 * columns)
+        .enumerate()
+        .for_each(|(out, dw)| {
+            level.run(Taps {
+                sums: &sums[out * columns..],
+                plane,
+                channels: of.in_channels,
+                depth: of.depth,
+                dw,
+            });
+        });
+}
+
+/// All channels of a band, `[point][channel][tile]` with rows of `row`.
+fn transform<const N: usize>(level: Level, of: Tiles<N>, row: usize) -> Scratch {
+    let step = point_stride(of.channels, row);
+    let mut points = Scratch::take(POINTS * step);
+    let to = Shared::new(&mut points);
+    (0..of.channels.div_ceil(CHANNELS))
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(|i| {
+            level.run(Transform {
+                of,
+                channels: i * CHANNELS..((i + 1) * CHANNELS).min(of.channels),
+                to,
+                row,
+                step,
+            });
+        });
+    points
+}
+
+/// The sums over tiles at one point, `[out channel][depth tap][in channel]`.
+struct Products<'a> {
+    blocks: &'a [Range<usize>],
+    channels: usize,
+    /// Depth taps times input channels.
+    columns: usize,
+    /// Tiles from depth tap to depth tap.
+    shift: usize,
+    tiles: usize,
+    source: &'a [f32],
+    source_row: usize,
+    filters: &'a [f32],
+    filters_row: usize,
+    /// Whether there is nothing to add to.
+    first: bool,
+    start: usize,
+    to: Shared<'a>,
+}
+
+impl Kernel for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Lanes>(self) {
+        let end = self.tiles.next_multiple_of(V::LANES);
+        let taps = self.columns / self.channels;
+        assert!(end <= self.filters_row && end + (taps - 1) * self.shift <= self.source_row);
+        let kernel = &self;
+        for columns in (0..self.columns).step_by(ROWS) {
+            let columns = columns..(columns + ROWS).min(self.columns);
+            for block in self.blocks {
+                // SAFETY: only this task has this point; the assert above.
+                unsafe { by_block!(V, block.len(), kernel.block(block.start, columns.clone())) }
+            }
+        }
+    }
+}
+
+impl Products<'_> {
+    /// # Safety
+    ///
+    /// The CPU has V; rows hold whole vectors of all tiles; no other task writes this point.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+    unsafe fn block<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+        &self,
+        block: usize,
+        columns: Range<usize>,
+    ) {
+        for first in columns.clone().step_by(SPAN) {
+            let count = SPAN.min(columns.end - first);
+            // SAFETY: the caller's promise; slices check where rows begin.
+            unsafe {
+                // The last span repeats its last column and does not add the repetition.
+                let mut from = [self.source.as_ptr(); SPAN];
+                for i in 0..SPAN {
+                    let column = first + i.min(count - 1);
+                    let (tap, channel) = (column / self.channels, column % self.channels);
+                    from[i] = from[i].add(channel * self.source_row + tap * self.shift);
+                }
+                let mut filters = [self.filters.as_ptr(); BLOCK];
+                for c in 0..BLOCK {
+                    filters[c] = filters[c].add((block + c) * self.filters_row);
+                }
+                let sums = dots::<V, BLOCK, SPAN>(from, filters, self.tiles.div_ceil(V::LANES));
+                let totals = totals(sums);
+                for c in 0..BLOCK {
+                    let at = self.start + (block + c) * self.columns + first;
+                    let to = self.to.at(at, count);
+                    for i in 0..count {
+                        let before = if self.first { 0.0 } else { *to.add(i) };
+                        to.add(i).write(before + totals[c * SPAN + i]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Lane-wise dot products of rows with rows over `vectors` vectors.
+///
+/// # Safety
+///
+/// The CPU has V; rows hold so many vectors.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+unsafe fn dots<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+    from: [*const f32; SPAN],
+    filters: [*const f32; BLOCK],
+    vectors: usize,
+) -> [[V; SPAN]; BLOCK] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
+        for vector in 0..vectors {
+            let at = vector * V::LANES;
+            // The fewer operands are held, the others pass through one register.
+            if SPAN <= BLOCK {
+                let mut values = [V::splat(0.0); SPAN];
+                for i in 0..SPAN {
+                    values[i] = V::load(from[i].add(at));
+                }
+                for c in 0..BLOCK {
+                    let filter = V::load(filters[c].add(at));
+                    for i in 0..SPAN {
+                        sums[c][i] = values[i].mul_add(filter, sums[c][i]);
+                    }
+                }
+            } else {
+                let mut held = [V::splat(0.0); BLOCK];
+                for c in 0..BLOCK {
+                    held[c] = V::load(filters[c].add(at));
+                }
+                for i in 0..SPAN {
+                    let value = V::load(from[i].add(at));
+                    for c in 0..BLOCK {
+                        sums[c][i] = value.mul_add(held[c], sums[c][i]);
+                    }
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// The taps of one output channel from its sums at all points.
+struct Taps<'a> {
+    /// From the channel's first sum at the first point on.
+    sums: &'a [f32],
+    /// Elements from point to point.
+    plane: usize,
+    channels: usize,
+    depth: usize,
+    dw: &'a mut [f32],
+}
+
+impl Kernel for Taps<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+    fn run<V: Lanes>(self) {
+        let taps = 9 * self.depth;
+        let columns = self.depth * self.channels;
+        for first in (0..columns).step_by(V::LANES) {
+            let count = V::LANES.min(columns - first);
+            // SAFETY: V is what Level::run chose; a short end is read by way of a buffer.
+            let outputs = unsafe {
+                let mut half = [[V::splat(0.0); 3]; SIDE];
+                for i in 0..SIDE {
+                    let mut line = [V::splat(0.0); SIDE];
+                    for j in 0..SIDE {
+                        let from = &self.sums[(i * SIDE + j) * self.plane + first..][..count];
+                        line[j] = if count == V::LANES {
+                            V::load(from.as_ptr())
+                        } else {
+                            let mut buffer = [0.0f32; 16];
+                            buffer[..count].copy_from_slice(from);
+                            V::load(buffer.as_ptr())
+                        };
+                    }
+                    half[i] = to_taps(line);
+                }
+                let mut outputs = [[0.0f32; 16]; 9];
+                for j in 0..3 {
+                    let mut line = [V::splat(0.0); SIDE];
+                    for i in 0..SIDE {
+                        line[i] = half[i][j];
+                    }
+                    let column = to_taps(line);
+                    for i in 0..3 {
+                        column[i].store(outputs[3 * i + j].as_mut_ptr());
+                    }
+                }
+                outputs
+            };
+            for lane in 0..count {
+                let (tap, channel) = (
+                    (first + lane) / self.channels,
+                    (first + lane) % self.channels,
+                );
+                for (i, to) in self.dw[channel * taps + 9 * tap..][..9]
+                    .iter_mut()
+                    .enumerate()
+                {
+                    *to = outputs[i][lane];
+                }
+            }
+        }
+    }
+}
