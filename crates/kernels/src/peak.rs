@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use crate::simd::{Kernel, Lanes, Level};
 
-/// Rounds of a run: some milliseconds.
-const ROUNDS: usize = 1 << 21;
+/// Rounds of a run: a few milliseconds, which a busy machine may leave undisturbed.
+const ROUNDS: usize = 1 << 20;
 
 /// Runs of which the fastest counts.
-const RUNS: usize = 6;
+const RUNS: usize = 24;
 
 /// The most multiply-adds that `threads` threads did in a second together, in GFLOP/s: two
 /// operations each, `f32`, with the instructions that all kernels use.

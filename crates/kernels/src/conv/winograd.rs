@@ -42,7 +42,7 @@ pub(super) const POINTS: usize = SIDE * SIDE;
 const BAND: usize = 3 << 19;
 
 /// Tiles a band has at least, where there are that many: a few vectors for the matrix products.
-const LEAST_TILES: usize = 64;
+const LEAST_TILES: usize = 32;
 
 /// A correlation with kernels of `depth` × 3 × 3 and stride 1.
 #[derive(Debug, Clone, Copy)]
@@ -105,7 +105,7 @@ impl Winograd {
     ) {
         let blocks = blocks(level, self.out_channels);
         let weights = self.transform_weights(level, &blocks, weight, flipped);
-        let bands = self.bands(2 * rayon::current_num_threads(), BAND);
+        let bands = self.bands(rayon::current_num_threads(), BAND);
         let out = Shared::new(out);
         bands.into_par_iter().with_max_len(1).for_each(|band| {
             level.run(Task {

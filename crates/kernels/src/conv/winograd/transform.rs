@@ -151,6 +151,7 @@ impl Split {
     ///
     /// The CPU has V.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
     unsafe fn fill<V: Lanes>(
         &mut self,
         row: usize,
@@ -319,10 +320,7 @@ impl<const N: usize> Transform<'_, N> {
         // Vectors of tiles read on behind the last one; what is there must be a number.
         for point in 0..POINTS {
             // SAFETY: as above.
-            unsafe {
-                let to = to.add(point * self.step + at);
-                V::splat(0.0).store(to);
-            }
+            unsafe { V::splat(0.0).store(to.add(point * self.step + at)) };
         }
     }
 }
@@ -450,42 +448,50 @@ impl<'w, F: Fn(usize, usize) -> &'w [f32]> Kernel for Weights<'_, F> {
         let n = self.block.len();
         let taps = 9 * self.depth;
         let start = self.block.start * self.depth * self.channels;
+        let end = self.block.end * self.depth * self.channels;
         // Lanes are the channels of the block.
         let mut lanes = [[0.0f32; 16]; 9];
-        for first in (0..n).step_by(V::LANES) {
-            let count = V::LANES.min(n - first);
-            for tap in 0..self.depth {
-                for channel in 0..self.channels {
-                    for lane in 0..count {
-                        let out = self.block.start + first + lane;
-                        let weights = (self.weight)(out, channel);
-                        if self.flipped {
-                            for i in 0..9 {
-                                lanes[i][lane] = weights[taps - 1 - (9 * tap + i)];
-                            }
-                        } else {
-                            for i in 0..9 {
-                                lanes[i][lane] = weights[9 * tap + i];
-                            }
+        for column in 0..self.depth * self.channels {
+            let (tap, channel) = (column / self.channels, column % self.channels);
+            for first in (0..n).step_by(V::LANES) {
+                let count = V::LANES.min(n - first);
+                for lane in 0..count {
+                    let weights = (self.weight)(self.block.start + first + lane, channel);
+                    if self.flipped {
+                        let weights = &weights[taps - 9 * (tap + 1)..][..9];
+                        for i in 0..9 {
+                            lanes[i][lane] = weights[8 - i];
+                        }
+                    } else {
+                        let weights = &weights[9 * tap..][..9];
+                        for i in 0..9 {
+                            lanes[i][lane] = weights[i];
                         }
                     }
-                    let at = start + (tap * self.channels + channel) * n + first;
-                    // SAFETY: V is what Level::run chose; no other task writes this block.
-                    unsafe {
-                        let mut half = [[V::splat(0.0); SIDE]; 3];
-                        for i in 0..3 {
-                            let mut line = [V::splat(0.0); 3];
-                            for j in 0..3 {
-                                line[j] = V::load(lanes[3 * i + j].as_ptr());
-                            }
-                            half[i] = filter3(line);
+                }
+                let at = start + column * n + first;
+                // What a whole vector writes too much is written again for the next channel.
+                let whole = at + V::LANES <= end;
+                // SAFETY: V is what Level::run chose; no other task writes this block.
+                unsafe {
+                    let mut half = [[V::splat(0.0); SIDE]; 3];
+                    for i in 0..3 {
+                        let mut line = [V::splat(0.0); 3];
+                        for j in 0..3 {
+                            line[j] = V::load(lanes[3 * i + j].as_ptr());
                         }
-                        for j in 0..SIDE {
-                            let points = filter3([half[0][j], half[1][j], half[2][j]]);
-                            for i in 0..SIDE {
+                        half[i] = filter3(line);
+                    }
+                    for j in 0..SIDE {
+                        let points = filter3([half[0][j], half[1][j], half[2][j]]);
+                        for i in 0..SIDE {
+                            let at = (i * SIDE + j) * self.plane + at;
+                            if whole {
+                                points[i].store(self.to.at(at, V::LANES));
+                            } else {
                                 let mut values = [0.0f32; 16];
                                 points[i].store(values.as_mut_ptr());
-                                let to = self.to.at((i * SIDE + j) * self.plane + at, count);
+                                let to = self.to.at(at, count);
                                 to.copy_from_nonoverlapping(values.as_ptr(), count);
                             }
                         }

@@ -4,10 +4,12 @@
 //! Bands of tiles are taken in order; within one, threads share the channels to transform and then
 //! the points, each sum being one thread's: the result does not depend on their number.
 
+mod over_channels;
+mod over_tiles;
+
 use super::transform::{Tiles, Transform, to_taps};
 use super::{POINTS, SIDE, TILE, Winograd, point_stride, row_stride};
-use crate::conv::grad_weight::totals;
-use crate::conv::pack::{blocks, by_block};
+use crate::conv::pack::blocks;
 use crate::conv::{Conv, Padding};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
@@ -17,9 +19,6 @@ use std::ops::Range;
 
 /// Bytes of transformed input and `dy` of a band: they stay in a third-level cache.
 const BAND: usize = 6 << 20;
-
-/// Rows of the transformed input that stay in the second-level cache while all of `dy` passes.
-const ROWS: usize = 48;
 
 /// Channels that a task transforms.
 const CHANNELS: usize = 4;
@@ -135,104 +134,17 @@ impl Kernel for Products<'_> {
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
-        let end = self.tiles.next_multiple_of(V::LANES);
-        let taps = self.columns / self.channels;
-        assert!(end <= self.filters_row && end + (taps - 1) * self.shift <= self.source_row);
-        let kernel = &self;
-        for columns in (0..self.columns).step_by(ROWS) {
-            let columns = columns..(columns + ROWS).min(self.columns);
-            for block in self.blocks {
-                // SAFETY: only this task has this point; the assert above.
-                unsafe { by_block!(V, block.len(), kernel.block(block.start, columns.clone())) }
-            }
-        }
-    }
-}
-
-impl Products<'_> {
-    /// # Safety
-    ///
-    /// The CPU has V; rows hold whole vectors of all tiles; no other task writes this point.
-    #[inline(always)]
-    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-    unsafe fn block<V: Lanes, const BLOCK: usize, const SPAN: usize>(
-        &self,
-        block: usize,
-        columns: Range<usize>,
-    ) {
-        for first in columns.clone().step_by(SPAN) {
-            let count = SPAN.min(columns.end - first);
-            // SAFETY: the caller's promise; slices check where rows begin.
-            unsafe {
-                // The last span repeats its last column and does not add the repetition.
-                let mut from = [self.source.as_ptr(); SPAN];
-                for i in 0..SPAN {
-                    let column = first + i.min(count - 1);
-                    let (tap, channel) = (column / self.channels, column % self.channels);
-                    from[i] = from[i].add(channel * self.source_row + tap * self.shift);
-                }
-                let mut filters = [self.filters.as_ptr(); BLOCK];
-                for c in 0..BLOCK {
-                    filters[c] = filters[c].add((block + c) * self.filters_row);
-                }
-                let sums = dots::<V, BLOCK, SPAN>(from, filters, self.tiles.div_ceil(V::LANES));
-                let totals = totals(sums);
-                for c in 0..BLOCK {
-                    let at = self.start + (block + c) * self.columns + first;
-                    let to = self.to.at(at, count);
-                    for i in 0..count {
-                        let before = if self.first { 0.0 } else { *to.add(i) };
-                        to.add(i).write(before + totals[c * SPAN + i]);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Lane-wise dot products of rows with rows over `vectors` vectors.
-///
-/// # Safety
-///
-/// The CPU has V; rows hold so many vectors.
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-unsafe fn dots<V: Lanes, const BLOCK: usize, const SPAN: usize>(
-    from: [*const f32; SPAN],
-    filters: [*const f32; BLOCK],
-    vectors: usize,
-) -> [[V; SPAN]; BLOCK] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
-        for vector in 0..vectors {
-            let at = vector * V::LANES;
-            // The fewer operands are held, the others pass through one register.
-            if SPAN <= BLOCK {
-                let mut values = [V::splat(0.0); SPAN];
-                for i in 0..SPAN {
-                    values[i] = V::load(from[i].add(at));
-                }
-                for c in 0..BLOCK {
-                    let filter = V::load(filters[c].add(at));
-                    for i in 0..SPAN {
-                        sums[c][i] = values[i].mul_add(filter, sums[c][i]);
-                    }
-                }
+        // Turning costs about one sixteenth of an output channel's products, taking sums across
+        // lanes as much as some 80 tiles.
+        let filters = self.blocks.last().map_or(0, |block| block.end);
+        // SAFETY: V is what Level::run chose; only this task has this point.
+        unsafe {
+            if self.tiles < 5 * filters {
+                self.over_channels::<V>();
             } else {
-                let mut held = [V::splat(0.0); BLOCK];
-                for c in 0..BLOCK {
-                    held[c] = V::load(filters[c].add(at));
-                }
-                for i in 0..SPAN {
-                    let value = V::load(from[i].add(at));
-                    for c in 0..BLOCK {
-                        sums[c][i] = value.mul_add(held[c], sums[c][i]);
-                    }
-                }
+                self.over_tiles::<V>();
             }
         }
-        sums
     }
 }
 

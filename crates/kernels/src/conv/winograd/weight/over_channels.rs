@@ -1,0 +1,192 @@
+//! Sums over tiles with channels in the lanes of a vector: for many channels and few tiles.
+
+use super::Products;
+use crate::conv::pack::{by_block, panel};
+use crate::scratch::Scratch;
+use crate::simd::Lanes;
+use std::ops::Range;
+
+impl Products<'_> {
+    /// All sums.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V; only this task has this point.
+    #[inline(always)]
+    pub(super) unsafe fn over_channels<V: Lanes>(&self) {
+        let taps = self.columns / self.channels;
+        let sources = self.tiles + (taps - 1) * self.shift;
+        let filters = self.blocks.last().map_or(0, |block| block.end);
+        assert!(self.tiles <= self.filters_row && filters * self.filters_row <= self.filters.len());
+        // Turned, so that a vector holds channels and sums need not be taken across its lanes.
+        let vectors = self.channels.div_ceil(V::LANES);
+        let row = ((vectors * V::LANES).div_ceil(16) | 1) * 16;
+        let mut turned = Scratch::take(sources * row);
+        for first in (0..self.channels).step_by(4) {
+            // SAFETY: V is what Level::run chose.
+            unsafe { self.turn::<V>(first, sources, row, &mut turned) };
+        }
+        let kernel = self;
+        let panel = panel::<V>(self.blocks);
+        for tap in 0..taps {
+            let from = &turned[tap * self.shift * row..];
+            for first in (0..vectors).step_by(panel) {
+                let vectors = first..(first + panel).min(vectors);
+                for block in self.blocks {
+                    // SAFETY: `turned` holds whole vectors of all tiles, and the assert above.
+                    unsafe {
+                        by_block!(
+                            V,
+                            block.len(),
+                            kernel.channels(block.start, from, row, tap, vectors.clone())
+                        )
+                    }
+                }
+            }
+        }
+    }
+
+    /// Turns four channels, `[channel][tile]` to `[tile][channel]`.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V.
+    #[inline(always)]
+    unsafe fn turn<V: Lanes>(&self, first: usize, tiles: usize, row: usize, to: &mut [f32]) {
+        let channels = 4.min(self.channels - first);
+        for start in (0..tiles).step_by(V::LANES) {
+            let mut turned = [[0.0f32; 4]; 16];
+            // SAFETY: rows are a vector longer than their tiles; `turned` holds four vectors.
+            unsafe {
+                let mut lines = [V::splat(0.0); 4];
+                for (i, line) in lines[..channels].iter_mut().enumerate() {
+                    let from = &self.source[(first + i) * self.source_row + start..];
+                    assert!(from.len() >= V::LANES);
+                    *line = V::load(from.as_ptr());
+                }
+                for (i, vector) in V::interleave(lines).into_iter().enumerate() {
+                    vector.store(turned.as_mut_ptr().cast::<f32>().add(i * V::LANES));
+                }
+            }
+            // What is written beyond the channels is room of the row.
+            for (tile, four) in turned[..V::LANES.min(tiles - start)].iter().enumerate() {
+                to[(start + tile) * row + first..][..4].copy_from_slice(four);
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The CPU has V; `turned` has a row of whole vectors for each tile, and there are filters of
+    /// the block for each; no other task writes this point.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+    unsafe fn channels<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+        &self,
+        block: usize,
+        turned: &[f32],
+        row: usize,
+        tap: usize,
+        vectors: Range<usize>,
+    ) {
+        for first in vectors.clone().step_by(SPAN) {
+            let count = SPAN.min(vectors.end - first);
+            // SAFETY: the caller's promise; `Shared::at` checks.
+            unsafe {
+                // The last span repeats its last vector and does not store the repetition.
+                let mut from = [turned.as_ptr(); SPAN];
+                for i in 0..SPAN {
+                    from[i] = from[i].add((first + i.min(count - 1)) * V::LANES);
+                }
+                let mut filters = [self.filters.as_ptr(); BLOCK];
+                for c in 0..BLOCK {
+                    filters[c] = filters[c].add((block + c) * self.filters_row);
+                }
+                let sums = products::<V, BLOCK, SPAN>(from, row, filters, self.tiles);
+                for c in 0..BLOCK {
+                    for i in 0..count {
+                        let channel = (first + i) * V::LANES;
+                        let len = V::LANES.min(self.channels - channel);
+                        let at = (block + c) * self.columns + tap * self.channels + channel;
+                        let to = self.to.at(self.start + at, len);
+                        self.write(sums[c][i], to, len);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes or adds `len` lanes.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V; only this task touches these elements.
+    #[inline(always)]
+    unsafe fn write<V: Lanes>(&self, sums: V, to: *mut f32, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if len == V::LANES {
+                let before = if self.first {
+                    V::splat(0.0)
+                } else {
+                    V::load(to)
+                };
+                sums.mul_add(V::splat(1.0), before).store(to);
+            } else {
+                let mut lanes = [0.0f32; 16];
+                sums.store(lanes.as_mut_ptr());
+                for (i, lane) in lanes[..len].iter().enumerate() {
+                    let before = if self.first { 0.0 } else { *to.add(i) };
+                    to.add(i).write(before + lane);
+                }
+            }
+        }
+    }
+}
+
+/// Sums over `tiles` rows, `row` elements apart, of vectors times the filters' elements.
+///
+/// # Safety
+///
+/// The CPU has V; there are so many rows and elements.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+unsafe fn products<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+    from: [*const f32; SPAN],
+    row: usize,
+    filters: [*const f32; BLOCK],
+    tiles: usize,
+) -> [[V; SPAN]; BLOCK] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
+        for tile in 0..tiles {
+            let at = tile * row;
+            // The fewer operands are held, the others pass through one register.
+            if SPAN <= BLOCK {
+                let mut values = [V::splat(0.0); SPAN];
+                for i in 0..SPAN {
+                    values[i] = V::load(from[i].add(at));
+                }
+                for c in 0..BLOCK {
+                    let filter = V::splat(*filters[c].add(tile));
+                    for i in 0..SPAN {
+                        sums[c][i] = values[i].mul_add(filter, sums[c][i]);
+                    }
+                }
+            } else {
+                let mut held = [V::splat(0.0); BLOCK];
+                for c in 0..BLOCK {
+                    held[c] = V::splat(*filters[c].add(tile));
+                }
+                for i in 0..SPAN {
+                    let value = V::load(from[i].add(at));
+                    for c in 0..BLOCK {
+                        sums[c][i] = value.mul_add(held[c], sums[c][i]);
+                    }
+                }
+            }
+        }
+        sums
+    }
+}
