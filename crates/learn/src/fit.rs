@@ -6,6 +6,8 @@ mod log;
 mod pool;
 mod run;
 mod schedule;
+mod sgd;
+mod slots;
 mod train;
 
 pub use adam::{Adam, AdamConfig};
@@ -14,4 +16,5 @@ pub use log::{Row, read as read_log};
 pub use pool::ImagePool;
 pub use run::{Manifest, RunFolder, State, write_json};
 pub use schedule::Schedule;
+pub use sgd::{Sgd, SgdConfig};
 pub use train::{Losses, Plan, Summary, Trainable, train};

@@ -5,6 +5,7 @@
 mod error;
 
 pub mod batch;
+pub mod bench;
 pub mod device;
 pub mod fit;
 pub mod loss;

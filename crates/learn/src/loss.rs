@@ -4,7 +4,7 @@ mod adversarial;
 mod segmentation;
 
 pub use adversarial::{least_squares, mean_absolute};
-pub use segmentation::{cross_entropy, dice};
+pub use segmentation::{cross_entropy, cross_entropy_dice, dice};
 
 /// Central differences against the tape; for tests of this crate.
 #[cfg(test)]

@@ -7,10 +7,16 @@
 
 mod autodiff;
 mod flex;
+mod simple;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
-pub use crossmod_kernels::{Activation, Padding};
+pub use crossmod_kernels::{Activation, Distance, Interpolation, Padding, SoftDice};
+pub use simple::Segmentation;
+use simple::{Binary, Unary};
+use std::sync::Arc;
 
 /// How a convolution walks over depth, height and width; images have a depth of 1, stride 1 and
 /// padding 0 along it.
@@ -86,6 +92,15 @@ pub(crate) trait NetOps: Backend {
         beta: FloatTensor<Self>,
         activation: Activation,
     ) -> FloatTensor<Self>;
+    /// See [`instance_norm_add`].
+    fn net_instance_norm_add(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+    /// Pooling, upsampling and losses of one tensor.
+    fn net_unary(x: FloatTensor<Self>, op: Unary) -> FloatTensor<Self>;
+    /// Losses of two tensors.
+    fn net_binary(a: FloatTensor<Self>, b: FloatTensor<Self>, op: Binary) -> FloatTensor<Self>;
 }
 
 /// What the backward passes need beside [`NetOps`]; never differentiated themselves.
@@ -109,13 +124,16 @@ pub(crate) trait NetGrads: NetOps {
     -> FloatTensor<Self>;
     /// Sum over batch and pixels: the gradient to a bias.
     fn channel_sum(dy: FloatTensor<Self>) -> FloatTensor<Self>;
-    /// Instance norm that also returns each instance's mean and 1/sd.
+    /// Instance norm that also returns each instance's mean and 1/sd; the residual is added before
+    /// the activation.
     fn instance_norm_stats(
         x: FloatTensor<Self>,
+        residual: Option<FloatTensor<Self>>,
         affine: Option<(FloatTensor<Self>, FloatTensor<Self>)>,
         activation: Activation,
     ) -> (FloatTensor<Self>, NormStats);
-    /// Gradients of instance norm to its input and, where affine, to gamma and beta.
+    /// Gradients of instance norm without residual to its input and, where affine, to gamma and
+    /// beta.
     #[expect(
         clippy::type_complexity,
         reason = "one gradient for each input of the operation"
@@ -130,6 +148,15 @@ pub(crate) trait NetGrads: NetOps {
         FloatTensor<Self>,
         Option<(FloatTensor<Self>, FloatTensor<Self>)>,
     );
+    /// The gradient to the input of [`NetOps::net_unary`].
+    fn unary_grad(x: FloatTensor<Self>, op: &Unary, dy: FloatTensor<Self>) -> FloatTensor<Self>;
+    /// The gradients to both inputs of [`NetOps::net_binary`].
+    fn binary_grad(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        op: Binary,
+        dy: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// Mean and 1/sd of every instance (batch × channels), kept for the backward pass.
@@ -193,9 +220,9 @@ pub fn conv_transpose<const D: usize>(
 /// arXiv:1607.08022), followed by `activation`.
 ///
 /// # Shapes
-/// `[n, c, h, w]` in and out.
+/// `[n, c, (d,) h, w]` in and out.
 #[must_use]
-pub fn instance_norm(x: Tensor<4>, activation: Activation) -> Tensor<4> {
+pub fn instance_norm<const D: usize>(x: Tensor<D>, activation: Activation) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as NetOps>::net_instance_norm(
         x.into_dispatch(),
         activation,
@@ -205,20 +232,121 @@ pub fn instance_norm(x: Tensor<4>, activation: Activation) -> Tensor<4> {
 /// [`instance_norm`] with a learnt scale and offset per channel before the activation.
 ///
 /// # Shapes
-/// `x` `[n, c, h, w]`, `gamma` and `beta` `[c]`.
+/// `x` `[n, c, (d,) h, w]`, `gamma` and `beta` `[c]`.
 #[must_use]
-pub fn instance_norm_affine(
-    x: Tensor<4>,
+pub fn instance_norm_affine<const D: usize>(
+    x: Tensor<D>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
     activation: Activation,
-) -> Tensor<4> {
+) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as NetOps>::net_instance_norm_affine(
         x.into_dispatch(),
         gamma.into_dispatch(),
         beta.into_dispatch(),
         activation,
     ))
+}
+
+/// `residual` plus the [`instance_norm`] of `x`, without activation: the end of a residual block.
+///
+/// # Shapes
+/// `[n, c, (d,) h, w]` all.
+#[must_use]
+pub fn instance_norm_add<const D: usize>(x: Tensor<D>, residual: Tensor<D>) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as NetOps>::net_instance_norm_add(
+        x.into_dispatch(),
+        residual.into_dispatch(),
+    ))
+}
+
+fn unary<const D: usize, const E: usize>(x: Tensor<D>, op: Unary) -> Tensor<E> {
+    Tensor::from_dispatch(<Dispatch as NetOps>::net_unary(x.into_dispatch(), op))
+}
+
+fn binary<const D: usize>(a: Tensor<D>, b: Tensor<D>, op: Binary) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as NetOps>::net_binary(
+        a.into_dispatch(),
+        b.into_dispatch(),
+        op,
+    ))
+}
+
+/// Maxima of blocks; `factor`, 1 or 2, along depth, height and width (images: `[1, 2, 2]`). An odd
+/// last element belongs to no block.
+///
+/// # Shapes
+/// `[n, c, (d,) h, w]` to `[n, c, …]` of each size divided by its factor.
+#[must_use]
+pub fn max_pool<const D: usize>(x: Tensor<D>, factor: [usize; 3]) -> Tensor<D> {
+    unary(x, Unary::MaxPool(factor))
+}
+
+/// Means of blocks; see [`max_pool`].
+#[must_use]
+pub fn average_pool<const D: usize>(x: Tensor<D>, factor: [usize; 3]) -> Tensor<D> {
+    unary(x, Unary::AveragePool(factor))
+}
+
+/// `factor`, 1 or 2, times larger along depth, height and width. Linear interpolation is between
+/// the centres of elements, the border repeated (PyTorch's `align_corners = False`).
+///
+/// # Shapes
+/// `[n, c, (d,) h, w]` to `[n, c, …]` of each size times its factor.
+#[must_use]
+pub fn upsample<const D: usize>(
+    x: Tensor<D>,
+    factor: [usize; 3],
+    interpolation: Interpolation,
+) -> Tensor<D> {
+    unary(x, Unary::Upsample(factor, interpolation))
+}
+
+/// The mean difference of `x` from `target`: with [`Distance::Squared`] the loss of a least-squares
+/// discriminator.
+///
+/// # Shapes
+/// `[n, c, (d,) h, w]` to a scalar `[1]`.
+#[must_use]
+pub fn distance_to<const D: usize>(x: Tensor<D>, target: f32, distance: Distance) -> Tensor<1> {
+    unary(x, Unary::Distance(distance, target))
+}
+
+/// The weighted sum of cross-entropy and 1 minus soft Dice that `of` asks for, fused with the
+/// softmax: the cross-entropy is divided by the number of pixels.
+///
+/// # Shapes
+/// Logits `[n, classes, (d,) h, w]` to a scalar `[1]`.
+///
+/// # Panics
+/// Where a label is no class, or there are not as many as pixels.
+#[must_use]
+pub fn segmentation_loss<const D: usize>(logits: Tensor<D>, of: Segmentation) -> Tensor<1> {
+    unary(logits, Unary::Segmentation(Arc::new(of)))
+}
+
+/// The mean difference of two tensors: L1 or MSE.
+///
+/// # Shapes
+/// Two of `[n, c, (d,) h, w]` to a scalar `[1]`.
+#[must_use]
+pub fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>, distance: Distance) -> Tensor<1> {
+    binary(a, b, Binary::Distance(distance))
+}
+
+/// The mean structural similarity of two tensors whose values span `range`, over the positions of
+/// a Gaussian window of 11 elements (σ 1.5) that lie within (Wang et al.,
+/// doi:10.1109/TIP.2003.819861).
+///
+/// # Shapes
+/// Two of `[n, c, (d,) h, w]`, at least 11 along every axis of more than one element, to a scalar
+/// `[1]`.
+///
+/// # Panics
+/// Where an axis is shorter than the window.
+#[must_use]
+pub fn ssim<const D: usize>(a: Tensor<D>, b: Tensor<D>, range: f32) -> Tensor<1> {
+    binary(a, b, Binary::Ssim(range))
 }
 
 /// The values of a tensor, last axis fastest.
@@ -228,112 +356,4 @@ pub fn instance_norm_affine(
 pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.without_autodiff().into_data();
     data.try_into_vec().expect("tensors here are f32")
-}
-
-#[cfg(test)]
-mod tests {
-    use burn::tensor::TensorData;
-    use burn::tensor::module::conv2d as burn_conv2d;
-    use burn::tensor::ops::ConvOptions;
-    use crossmod_volume::rng::Rng;
-
-    use super::*;
-    use crate::loss::gradient;
-
-    fn values(n: usize, seed: u64) -> Vec<f32> {
-        let mut rng = Rng::new(seed, 0, 0);
-        (0..n).map(|_| rng.normal()).collect()
-    }
-
-    fn tensor<const D: usize>(values: &[f32], shape: [usize; D], like: &Tensor<4>) -> Tensor<D> {
-        Tensor::from_data(TensorData::new(values.to_vec(), shape), &like.device())
-    }
-
-    /// A scalar that weighs every output differently, so that no gradient can hide.
-    fn weigh(y: Tensor<4>) -> Tensor<1> {
-        let n = y.shape().num_elements();
-        let weights = Tensor::<4>::from_data(TensorData::new(values(n, 9), y.dims()), &y.device());
-        (y * weights).sum()
-    }
-
-    const X: [usize; 4] = [2, 2, 6, 5];
-
-    #[test]
-    fn convolution_agrees_with_burn() {
-        let device = crate::device::cpu();
-        let x = Tensor::<4>::from_data(
-            TensorData::new(values(2 * 3 * 9 * 10, 1), [2, 3, 9, 10]),
-            &device,
-        );
-        let w = tensor(&values(4 * 3 * 16, 2), [4, 3, 4, 4], &x);
-        let b = tensor(&values(4, 3), [4], &x);
-        for stride in [1, 2] {
-            let options = ConvOptions::new([stride, stride], [1, 1], [1, 1], 1);
-            let theirs = burn_conv2d(x.clone(), w.clone(), Some(b.clone()), options);
-            let ours = conv(x.clone(), w.clone(), b.clone(), Walk::zero(stride, 1));
-            assert_eq!(ours.dims(), theirs.dims());
-            assert!((ours - theirs).abs().max().into_scalar::<f32>() < 1e-4);
-        }
-    }
-
-    #[test]
-    fn convolution_gradients_match_differences() {
-        let (x, w, b) = (values(120, 1), values(3 * 2 * 9, 2), values(3, 3));
-        for walk in [
-            Walk::same(3, Padding::Reflect),
-            Walk::same(3, Padding::Replicate),
-            Walk::zero(2, 1),
-        ] {
-            gradient::assert_matches(X, &x, 1e-1, 1e-3, |x| {
-                let (w, b) = (tensor(&w, [3, 2, 3, 3], &x), tensor(&b, [3], &x));
-                weigh(conv(x, w, b, walk))
-            });
-            gradient::assert_matches([3, 2, 3, 3], &w, 1e-1, 1e-3, |w| {
-                let (x, b) = (tensor(&x, X, &w), tensor(&b, [3], &w));
-                weigh(conv(x, w, b, walk))
-            });
-            gradient::assert_matches([3], &b, 1e-1, 1e-3, |b| {
-                let x = Tensor::from_data(TensorData::new(x.clone(), X), &b.device());
-                let w = tensor(&w, [3, 2, 3, 3], &x);
-                weigh(conv(x, w, b, walk))
-            });
-        }
-    }
-
-    #[test]
-    fn transposed_convolution_gradients_match_differences() {
-        let x = values(120, 1);
-        for (kernel, padding) in [(3, 1), (2, 0)] {
-            let walk = Walk::zero(2, padding);
-            let (shape, b) = ([2, 3, kernel, kernel], values(3, 3));
-            let w = values(6 * kernel * kernel, 2);
-            gradient::assert_matches(X, &x, 1e-1, 1e-3, |x| {
-                let (w, b) = (tensor(&w, shape, &x), tensor(&b, [3], &x));
-                let y = conv_transpose(x, w, b, walk);
-                assert_eq!(y.dims(), [2, 3, 12, 10]);
-                weigh(y)
-            });
-            gradient::assert_matches(shape, &w, 1e-1, 1e-3, |w| {
-                let (x, b) = (tensor(&x, X, &w), tensor(&b, [3], &w));
-                weigh(conv_transpose(x, w, b, walk))
-            });
-        }
-    }
-
-    #[test]
-    fn instance_norm_gradients_match_differences() {
-        let (x, gamma, beta) = (values(120, 1), [1.5, -0.5], [0.2, 0.4]);
-        for activation in [Activation::None, Activation::LeakyRelu(0.2)] {
-            gradient::assert_matches(X, &x, 1e-3, 2e-2, |x| weigh(instance_norm(x, activation)));
-            gradient::assert_matches(X, &x, 1e-3, 2e-2, |x| {
-                let (g, b) = (tensor(&gamma, [2], &x), tensor(&beta, [2], &x));
-                weigh(instance_norm_affine(x, g, b, activation))
-            });
-            gradient::assert_matches([2], &gamma, 1e-2, 1e-2, |g| {
-                let x = Tensor::from_data(TensorData::new(x.clone(), X), &g.device());
-                let b = tensor(&beta, [2], &x);
-                weigh(instance_norm_affine(x, g, b, activation))
-            });
-        }
-    }
 }

@@ -20,6 +20,7 @@ use crate::plan::PlanConfig;
 pub use start::{Request, resume, start};
 pub use supervised::Supervised;
 pub use synseg::SynSeg;
+pub(crate) use synseg::{Learner, scalar};
 
 /// The built-in recipes: their names and texts.
 pub const BUILT_IN: [(&str, &str); 6] = [

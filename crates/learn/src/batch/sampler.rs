@@ -110,16 +110,11 @@ impl Sampler {
 }
 
 impl Batch {
-    /// Classes as indicator planes `[n, classes, patch, patch]`.
+    /// The class of every pixel of every patch.
     #[must_use]
-    pub fn one_hot(&self, classes: usize) -> Option<Vec<f32>> {
-        let area = self.patch * self.patch;
-        let labels = self.classes.as_ref()?;
-        let mut planes = vec![0.0; self.len * classes * area];
-        for (i, &class) in labels.iter().enumerate() {
-            let (image, pixel) = (i / area, i % area);
-            planes[(image * classes + usize::from(class)) * area + pixel] = 1.0;
-        }
-        Some(planes)
+    pub fn truth(&self) -> Option<Vec<u16>> {
+        let classes = self.classes.as_ref()?;
+        Some(classes.iter().map(|&class| u16::from(class)).collect())
     }
+
 }

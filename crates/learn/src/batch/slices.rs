@@ -44,20 +44,6 @@ impl Slices {
         Ok(slices)
     }
 
-    /// Slices made elsewhere.
-    #[cfg(test)]
-    pub(crate) fn from_parts(
-        side: usize,
-        images: Vec<Vec<f32>>,
-        classes: Option<Vec<Vec<u8>>>,
-    ) -> Self {
-        Self {
-            side,
-            images,
-            classes,
-        }
-    }
-
     /// Side of every slice, pixels.
     #[must_use]
     pub fn side(&self) -> usize {

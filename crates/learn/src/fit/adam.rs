@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::module::Module;
+use burn::tensor::{Device, Gradients};
 use crossmod_kernels::Adam as AdamUpdate;
 use serde::{Deserialize, Serialize};
 
-use crate::net::weights::{Named, collect};
-use crate::{Error, Result, ops};
+use super::slots::{Slots, find};
+use crate::Result;
+use crate::net::weights::Named;
 
 /// The optimiser's constants.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,40 +43,20 @@ pub struct Adam {
     config: AdamConfig,
     /// Updates made.
     updates: u32,
-    /// By parameter, in module order: its name and shape, and both moments.
-    moments: Vec<Moments>,
+    /// Means of the gradients and of their squares.
+    moments: Slots<2>,
 }
 
-#[derive(Debug, Clone)]
-struct Moments {
-    name: String,
-    shape: Vec<usize>,
-    m: Vec<f32>,
-    v: Vec<f32>,
-}
-
-/// Prefixes of a parameter's name in the saved state.
-const MEAN: &str = "m:";
-const SQUARE: &str = "v:";
 const UPDATES: &str = "updates";
 
 impl Adam {
     /// An optimiser of `net` that has seen nothing.
     #[must_use]
     pub fn new<M: Module>(config: &AdamConfig, net: &M) -> Self {
-        let moments = collect(net)
-            .into_iter()
-            .map(|p| Moments {
-                m: vec![0.0; p.values.len()],
-                v: vec![0.0; p.values.len()],
-                name: p.name,
-                shape: p.shape,
-            })
-            .collect();
         Self {
             config: config.clone(),
             updates: 0,
-            moments,
+            moments: Slots::new(["m:", "v:"], net),
         }
     }
 
@@ -93,28 +74,17 @@ impl Adam {
             eps: self.config.epsilon,
             weight_decay: 0.0,
         };
-        net.map(&mut Apply {
-            update,
-            step: self.updates,
-            moments: self.moments.iter_mut(),
-            grads,
-            device,
-        })
+        let step = self.updates;
+        self.moments
+            .apply(net, grads, device, |values, grad, [mean, square]| {
+                update.update(values, grad, mean, square, step);
+            })
     }
 
     /// The moments and the number of updates, by name. Counts are exact up to 2²⁴.
     #[must_use]
     pub fn state(&self) -> Vec<Named> {
-        let named = |prefix: &str, p: &Moments, values: &Vec<f32>| Named {
-            name: format!("{prefix}{}", p.name),
-            shape: p.shape.clone(),
-            values: values.clone(),
-        };
-        let mut state: Vec<Named> = self
-            .moments
-            .iter()
-            .flat_map(|p| [named(MEAN, p, &p.m), named(SQUARE, p, &p.v)])
-            .collect();
+        let mut state = self.moments.state();
         // In two halves of 16 bits, each exact as f32.
         let halves = [self.updates >> 16, self.updates & 0xffff].map(|h| h as f32);
         state.push(Named {
@@ -128,78 +98,38 @@ impl Adam {
     /// Puts back what [`Adam::state`] gave.
     ///
     /// # Errors
-    /// [`Error::Run`] where an array is missing or has another shape.
+    /// [`crate::Error::Run`] where an array is missing or has another shape.
     pub fn restore(&mut self, state: &[Named], run: &Path) -> Result<()> {
-        let find = |name: String, shape: &[usize]| {
-            state
-                .iter()
-                .find(|a| a.name == name && a.shape == shape)
-                .ok_or_else(|| {
-                    Error::run(
-                        format!("expected the optimiser's {name} of shape {shape:?}"),
-                        run,
-                    )
-                })
-        };
-        for p in &mut self.moments {
-            p.m.clone_from(&find(format!("{MEAN}{}", p.name), &p.shape)?.values);
-            p.v.clone_from(&find(format!("{SQUARE}{}", p.name), &p.shape)?.values);
-        }
-        let halves = &find(UPDATES.into(), &[2])?.values;
+        self.moments.restore(state, run)?;
+        let halves = find(state, UPDATES, &[2], run)?;
         self.updates = (halves[0] as u32) << 16 | halves[1] as u32;
         Ok(())
     }
 }
 
-struct Apply<'a> {
-    update: AdamUpdate,
-    step: u32,
-    moments: std::slice::IterMut<'a, Moments>,
-    grads: Gradients,
-    device: &'a Device,
-}
-
-impl ModuleMapper for Apply<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let moments = self
-            .moments
-            .next()
-            .expect("the optimiser was made for this net");
-        let tensor = param.val();
-        let Some(grad) = tensor.grad_remove(&mut self.grads) else {
-            return param;
-        };
-        drop(param);
-        let shape = tensor.dims();
-        let mut values = ops::values(tensor);
-        let grad = ops::values(grad);
-        self.update.update(
-            &mut values,
-            &grad,
-            &mut moments.m,
-            &mut moments.v,
-            self.step,
-        );
-        Param::from_data(TensorData::new(values, shape), self.device)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use burn::tensor::{Distribution, Tensor};
     use crossmod_volume::rng::Rng;
 
     use super::*;
-    use crate::net::PatchGanConfig;
+    use crate::net::weights::collect;
+    use crate::net::{PatchGan, PatchGanConfig};
+
+    /// A net, and the gradients of a loss of it.
+    fn net(width: usize, device: &Device) -> (PatchGan, Gradients) {
+        let net = PatchGanConfig { width }.init(&mut Rng::new(1, 0, 0), device);
+        let x = Tensor::<4>::random([1, 1, 32, 32], Distribution::Default, device);
+        let grads = net.forward(x).square().mean().backward();
+        (net, grads)
+    }
 
     #[test]
     fn a_first_update_moves_each_parameter_by_the_rate_against_its_gradient() {
         let device = crate::device::cpu_training();
-        let net = PatchGanConfig { width: 1 }.init(&mut Rng::new(1, 0, 0), &device);
+        let (net, grads) = net(1, &device);
         let before = collect(&net);
         let mut adam = Adam::new(&AdamConfig::default(), &net);
-        let x = Tensor::<4>::random([1, 1, 32, 32], burn::tensor::Distribution::Default, &device);
-        let loss = net.forward(x).square().mean();
-        let grads = loss.backward();
         let after = collect(&adam.step(net, grads, 0.5, &device));
         let last = before.len() - 1;
         // The last bias has a gradient far from zero, so m/√v is ±1 on the first update.
@@ -211,16 +141,15 @@ mod tests {
     #[test]
     fn the_state_comes_back() -> Result<()> {
         let device = crate::device::cpu_training();
-        let net = PatchGanConfig { width: 1 }.init(&mut Rng::new(1, 0, 0), &device);
-        let mut adam = Adam::new(&AdamConfig::default(), &net);
-        adam.updates = 70_001;
-        adam.moments[0].m[0] = 3.0;
-        adam.moments[1].v[0] = 4.0;
-        let mut other = Adam::new(&AdamConfig::default(), &net);
+        let (one, grads) = net(1, &device);
+        let mut adam = Adam::new(&AdamConfig::default(), &one);
+        adam.updates = 70_000;
+        let one = adam.step(one, grads, 0.5, &device);
+        let mut other = Adam::new(&AdamConfig::default(), &one);
+        assert_ne!(other.state(), adam.state());
         other.restore(&adam.state(), Path::new("run"))?;
         assert_eq!((other.updates, other.state()), (70_001, adam.state()));
-        let small = PatchGanConfig { width: 2 }.init(&mut Rng::new(1, 0, 0), &device);
-        let mut wrong = Adam::new(&AdamConfig::default(), &small);
+        let mut wrong = Adam::new(&AdamConfig::default(), &net(2, &device).0);
         assert!(wrong.restore(&adam.state(), Path::new("run")).is_err());
         Ok(())
     }

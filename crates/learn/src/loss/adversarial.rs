@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use crate::ops::{self, Distance};
+
 /// Least-squares adversarial loss: mean of (score - target)², target 1 for real and 0 for fake
 /// (Mao et al., arXiv:1611.04076).
 ///
@@ -9,7 +11,7 @@ use burn::tensor::Tensor;
 /// `[n, 1, h, w]` to a scalar `[1]`.
 #[must_use]
 pub fn least_squares(scores: Tensor<4>, target: f32) -> Tensor<1> {
-    (scores - target).square().mean()
+    ops::distance_to(scores, target, Distance::Squared)
 }
 
 /// Mean absolute difference: CycleGAN's cycle and identity loss before its weight
@@ -19,7 +21,7 @@ pub fn least_squares(scores: Tensor<4>, target: f32) -> Tensor<1> {
 /// Two of `[n, c, h, w]` to a scalar `[1]`.
 #[must_use]
 pub fn mean_absolute(a: Tensor<4>, b: Tensor<4>) -> Tensor<1> {
-    (a - b).abs().mean()
+    ops::distance(a, b, Distance::Absolute)
 }
 
 #[cfg(test)]

@@ -1,18 +1,26 @@
 //! Losses between class logits and the true classes.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
+
+use crate::ops::{self, Segmentation, SoftDice};
 
 /// SynSeg-Net's weighted cross-entropy: `(1/N) Σ_i w[m_i] (-log softmax(z_i)[m_i])` over the N
 /// pixels of the batch. It is divided by the number of pixels, not by the sum of the weights
 /// (Huo et al., doi:10.1109/TMI.2018.2876633, and their code).
 ///
 /// # Shapes
-/// `logits` and `one_hot` `[n, classes, h, w]`, `weights` `[classes]`; a scalar `[1]`.
+/// `logits` `[n, classes, (d,) h, w]`, `truth` the class of every pixel of the batch, `weights`
+/// `[classes]`; a scalar `[1]`.
+///
+/// # Panics
+/// Where a class or the number of them does not fit.
 #[must_use]
-pub fn cross_entropy(logits: Tensor<4>, one_hot: Tensor<4>, weights: Tensor<1>) -> Tensor<1> {
-    let [n, classes, h, w] = logits.dims();
-    let weighted = one_hot * weights.reshape([1, classes, 1, 1]);
-    (activation::log_softmax(logits, 1) * weighted).sum() * (-1.0 / (n * h * w) as f32)
+pub fn cross_entropy<const D: usize>(
+    logits: Tensor<D>,
+    truth: Vec<u16>,
+    weights: &[f32],
+) -> Tensor<1> {
+    loss(logits, truth, weights, [1.0, 0.0])
 }
 
 /// Soft Dice with squared denominators, 1 minus its mean over the foreground classes:
@@ -20,21 +28,45 @@ pub fn cross_entropy(logits: Tensor<4>, one_hot: Tensor<4>, weights: Tensor<1>) 
 /// (`DiceNorm` of SynSeg-Net's code).
 ///
 /// # Shapes
-/// `logits` and `one_hot` `[n, classes, h, w]`, at least two classes; a scalar `[1]`.
+/// As [`cross_entropy`], at least two classes.
+///
+/// # Panics
+/// As [`cross_entropy`].
 #[must_use]
-pub fn dice(logits: Tensor<4>, one_hot: Tensor<4>) -> Tensor<1> {
-    const EPSILON: f32 = 1e-7;
-    let classes = logits.dims()[1];
-    let foreground = |t: Tensor<4>| t.narrow(1, 1, classes - 1);
-    let p = foreground(activation::softmax(logits, 1));
-    let g = foreground(one_hot);
-    // Sums over batch and pixels, one figure a class.
-    let per_class =
-        |t: Tensor<4>| -> Tensor<1> { t.sum_dim(0).sum_dim(2).sum_dim(3).reshape([classes - 1]) };
-    let both = per_class(p.clone() * g.clone());
-    let sizes = per_class(p.square()) + per_class(g.square());
-    let score = (both + EPSILON) * 2.0 / (sizes + EPSILON);
-    score.mean().neg() + 1.0
+pub fn dice<const D: usize>(logits: Tensor<D>, truth: Vec<u16>) -> Tensor<1> {
+    loss(logits, truth, &[], [0.0, 1.0])
+}
+
+/// The sum of [`cross_entropy`] and [`dice`], as nnU-Net adds them (Isensee et al.,
+/// doi:10.1038/s41592-020-01008-z).
+///
+/// # Shapes
+/// As [`cross_entropy`].
+///
+/// # Panics
+/// As [`cross_entropy`].
+#[must_use]
+pub fn cross_entropy_dice<const D: usize>(
+    logits: Tensor<D>,
+    truth: Vec<u16>,
+    weights: &[f32],
+) -> Tensor<1> {
+    loss(logits, truth, weights, [1.0, 1.0])
+}
+
+fn loss<const D: usize>(
+    logits: Tensor<D>,
+    labels: Vec<u16>,
+    weights: &[f32],
+    factors: [f32; 2],
+) -> Tensor<1> {
+    let of = Segmentation {
+        labels,
+        weights: (!weights.is_empty()).then(|| weights.to_vec()),
+        dice: SoftDice::SYNSEG,
+        factors,
+    };
+    ops::segmentation_loss(logits, of)
 }
 
 #[cfg(test)]
@@ -47,16 +79,7 @@ mod tests {
     const LOGITS: [f32; 12] = [
         0.2, -0.4, 1.1, 0.3, -0.7, 0.9, 0.0, 0.6, -0.2, 0.5, 0.4, -1.0,
     ];
-    const TRUTH: [usize; 4] = [0, 2, 1, 2];
-
-    fn one_hot(device: &burn::tensor::Device) -> Tensor<4> {
-        let mut values = vec![0.0f32; 12];
-        TRUTH
-            .iter()
-            .enumerate()
-            .for_each(|(pixel, class)| values[class * 4 + pixel] = 1.0);
-        Tensor::from_data(TensorData::new(values, [1, 3, 2, 2]), device)
-    }
+    const TRUTH: [u16; 4] = [0, 2, 1, 2];
 
     fn softmax(pixel: usize) -> [f32; 3] {
         let e = [0, 1, 2].map(|c| LOGITS[c * 4 + pixel].exp());
@@ -69,14 +92,10 @@ mod tests {
         let logits = Tensor::from_data(TensorData::new(LOGITS.to_vec(), [1, 3, 2, 2]), &device);
         let weights = [1.0, 10.0, 3.0];
         let expected: f32 = (0..4)
-            .map(|i| -weights[TRUTH[i]] * softmax(i)[TRUTH[i]].ln())
+            .map(|i| -weights[usize::from(TRUTH[i])] * softmax(i)[usize::from(TRUTH[i])].ln())
             .sum::<f32>()
             / 4.0;
-        let found = cross_entropy(
-            logits,
-            one_hot(&device),
-            Tensor::from_floats(weights, &device),
-        );
+        let found = cross_entropy::<4>(logits, TRUTH.to_vec(), &weights);
         assert!((found.into_scalar::<f32>() - expected).abs() < 1e-5);
     }
 
@@ -85,12 +104,10 @@ mod tests {
     fn bounded_logits_leave_the_published_floor() {
         let device = crate::device::cpu();
         for (classes, floor) in [(2, 0.127), (4, 0.341), (7, 0.594)] {
-            let truth = Tensor::<4>::zeros([1, classes, 1, 1], &device).slice_assign(
-                [0..1, 0..1, 0..1, 0..1],
-                Tensor::ones([1, 1, 1, 1], &device),
-            );
-            let best = truth.clone() * 2.0 - 1.0;
-            let loss = cross_entropy(best, truth, Tensor::ones([classes], &device));
+            let mut logits = vec![-1.0f32; classes];
+            logits[0] = 1.0;
+            let best = Tensor::<4>::from_data(TensorData::new(logits, [1, classes, 1, 1]), &device);
+            let loss = cross_entropy(best, vec![0], &[]);
             assert!((loss.into_scalar::<f32>() - floor).abs() < 1e-3);
         }
     }
@@ -101,28 +118,25 @@ mod tests {
         let logits = Tensor::from_data(TensorData::new(LOGITS.to_vec(), [1, 3, 2, 2]), &device);
         let score = |class: usize| {
             let p = [0, 1, 2, 3].map(|i| softmax(i)[class]);
-            let g = TRUTH.map(|t| f32::from(u8::from(t == class)));
+            let g = TRUTH.map(|t| f32::from(u8::from(usize::from(t) == class)));
             let both: f32 = p.iter().zip(g).map(|(p, g)| p * g).sum();
             2.0 * both / (p.iter().map(|p| p * p).sum::<f32>() + g.iter().sum::<f32>())
         };
         let expected = 1.0 - (score(1) + score(2)) / 2.0;
-        let found = dice(logits, one_hot(&device)).into_scalar::<f32>();
+        let found = dice::<4>(logits, TRUTH.to_vec()).into_scalar::<f32>();
         assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     }
 
     #[test]
     fn gradients_match_differences() {
-        gradient::assert_matches([1, 3, 2, 2], &LOGITS, 1e-2, 2e-3, |z| {
-            let device = z.device();
-            cross_entropy(
-                z,
-                one_hot(&device),
-                Tensor::from_floats([1.0, 10.0, 3.0], &device),
-            )
+        gradient::assert_matches([1, 3, 2, 2], &LOGITS, 1e-2, 2e-3, |z: Tensor<4>| {
+            cross_entropy(z, TRUTH.to_vec(), &[1.0, 10.0, 3.0])
         });
-        gradient::assert_matches([1, 3, 2, 2], &LOGITS, 1e-2, 2e-3, |z| {
-            let device = z.device();
-            dice(z, one_hot(&device))
+        gradient::assert_matches([1, 3, 2, 2], &LOGITS, 1e-2, 2e-3, |z: Tensor<4>| {
+            dice(z, TRUTH.to_vec())
+        });
+        gradient::assert_matches([1, 3, 4], &LOGITS, 1e-2, 2e-3, |z: Tensor<3>| {
+            cross_entropy_dice(z.reshape([1, 3, 1, 2, 2]), TRUTH.to_vec(), &[])
         });
     }
 }

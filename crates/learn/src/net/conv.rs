@@ -15,10 +15,10 @@ pub enum Init {
     He,
 }
 
-/// A 2-D convolution with bias.
+/// A convolution with bias; `D` counts the axes of its tensors, 4 for images and 5 for volumes.
 #[derive(Module, Debug)]
-pub struct Conv {
-    weight: Param<Tensor<4>>,
+pub struct Conv<const D: usize = 4> {
+    weight: Param<Tensor<D>>,
     bias: Param<Tensor<1>>,
     #[module(skip)]
     walk: Route,
@@ -36,8 +36,9 @@ pub struct ConvTransposed {
 #[derive(Debug, Clone)]
 struct Route(Walk);
 
-impl Conv {
-    /// A convolution from `channels[0]` to `channels[1]` channels.
+impl<const D: usize> Conv<D> {
+    /// A convolution from `channels[0]` to `channels[1]` channels, its kernel alike in all
+    /// directions.
     pub fn new(
         channels: [usize; 2],
         kernel: usize,
@@ -47,18 +48,20 @@ impl Conv {
         device: &Device,
     ) -> Self {
         let [ci, co] = channels;
-        let fan_in = ci * kernel * kernel;
+        let mut shape = [kernel; D];
+        shape[..2].copy_from_slice(&[co, ci]);
+        let fan_in = shape[1..].iter().product();
         Self {
-            weight: draw([co, ci, kernel, kernel], fan_in, init, rng, device),
+            weight: draw(shape, fan_in, init, rng, device),
             bias: Param::from_data(TensorData::zeros::<f32, _>([co]), device),
             walk: Route(walk),
         }
     }
 
     /// # Shapes
-    /// `[n, ci, h, w]` to `[n, co, h', w']`, see [`ops::conv`].
+    /// `[n, ci, (d,) h, w]` to `[n, co, (d',) h', w']`, see [`ops::conv`].
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<D>) -> Tensor<D> {
         ops::conv(x, self.weight.val(), self.bias.val(), self.walk.0)
     }
 }
@@ -91,13 +94,13 @@ impl ConvTransposed {
     }
 }
 
-fn draw(
-    shape: [usize; 4],
+fn draw<const D: usize>(
+    shape: [usize; D],
     fan_in: usize,
     init: Init,
     rng: &mut Rng,
     device: &Device,
-) -> Param<Tensor<4>> {
+) -> Param<Tensor<D>> {
     let sd = match init {
         Init::Normal(sd) => sd,
         Init::He => (2.0 / fan_in as f32).sqrt(),

@@ -105,7 +105,7 @@ impl ResNet {
         }
         for block in &self.blocks {
             let inner = relu(block.first.forward(x.clone()));
-            x = x + ops::instance_norm(block.second.forward(inner), Activation::None);
+            x = ops::instance_norm_add(block.second.forward(inner), x);
         }
         for up in &self.up {
             x = relu(up.forward(x));

@@ -46,6 +46,10 @@ impl Default for SegmentorConfig {
 
 /// A net from images to class logits.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a training holds one, and its parameters are elsewhere"
+)]
 pub enum Segmentor {
     /// See [`ResNet`].
     ResNet(ResNet),

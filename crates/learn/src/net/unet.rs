@@ -4,15 +4,14 @@
 //! doi:10.1038/s41592-020-01008-z): two 3×3 convolutions a level, instance norm with affine,
 //! LeakyReLU 0.01, stride-2 convolution down, transposed 2×2 up.
 
-use burn::module::{Module, Param};
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use crossmod_volume::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::conv::{Conv, ConvTransposed, Init};
-use crate::ops::{self, Activation, Walk};
-
-const SLOPE: f32 = 0.01;
+use super::level::Level;
+use crate::ops::Walk;
 
 /// Size of a [`UNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,52 +44,6 @@ pub struct UNet {
     up: Vec<ConvTransposed>,
     decoder: Vec<Level>,
     head: Conv,
-}
-
-#[derive(Module, Debug)]
-struct Level {
-    first: NormedConv,
-    second: NormedConv,
-}
-
-#[derive(Module, Debug)]
-struct NormedConv {
-    conv: Conv,
-    gamma: Param<Tensor<1>>,
-    beta: Param<Tensor<1>>,
-}
-
-impl NormedConv {
-    fn new(channels: [usize; 2], stride: usize, rng: &mut Rng, device: &Device) -> Self {
-        Self {
-            conv: Conv::new(channels, 3, Walk::zero(stride, 1), Init::He, rng, device),
-            gamma: Param::from_tensor(Tensor::ones([channels[1]], device)),
-            beta: Param::from_tensor(Tensor::zeros([channels[1]], device)),
-        }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let y = self.conv.forward(x);
-        ops::instance_norm_affine(
-            y,
-            self.gamma.val(),
-            self.beta.val(),
-            Activation::LeakyRelu(SLOPE),
-        )
-    }
-}
-
-impl Level {
-    fn new(channels: [usize; 2], stride: usize, rng: &mut Rng, device: &Device) -> Self {
-        Self {
-            first: NormedConv::new(channels, stride, rng, device),
-            second: NormedConv::new([channels[1]; 2], 1, rng, device),
-        }
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.second.forward(self.first.forward(x))
-    }
 }
 
 impl UNetConfig {

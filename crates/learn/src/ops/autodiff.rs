@@ -7,6 +7,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::{Autodiff, Backend, TensorMetadata, tensor::FloatTensor};
 use crossmod_kernels::Activation;
 
+use super::simple::{Binary, Unary};
 use super::{NetGrads, NetOps, NormStats, Walk};
 
 /// Depth (1 where there is none), height and width.
@@ -28,6 +29,8 @@ enum Conv {
 struct Norm;
 #[derive(Debug)]
 struct NormAffine;
+#[derive(Debug)]
+struct NormAdd;
 
 impl<B: Backend + NetGrads> Backward<B, 3> for Conv {
     type State = (NodeId, NodeId, Walk);
@@ -142,6 +145,70 @@ impl<B: Backend + NetGrads> Backward<B, 3> for NormAffine {
     }
 }
 
+impl<B: Backend + NetGrads> Backward<B, 2> for NormAdd {
+    type State = (NodeId, NormStats);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let [node_x, node_residual] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        let (x, stats) = ops.state;
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
+        if let Some(node) = node_x {
+            let (dx, _) = B::instance_norm_grad(x, None, stats, dy.clone(), Activation::None);
+            grads.register::<B>(node.id, dx);
+        }
+        if let Some(node) = node_residual {
+            grads.register::<B>(node.id, dy);
+        }
+    }
+}
+
+impl<B: Backend + NetGrads> Backward<B, 1> for Unary {
+    type State = NodeId;
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 1>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let [node] = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(ops.state);
+        if let Some(node) = node {
+            grads.register::<B>(node.id, B::unary_grad(x, &self, dy));
+        }
+    }
+}
+
+impl<B: Backend + NetGrads> Backward<B, 2> for Binary {
+    type State = [NodeId; 2];
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let nodes = ops.parents;
+        let dy = grads.consume::<B>(&ops.node);
+        let [a, b] = ops
+            .state
+            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<B>>(node));
+        let (da, db) = B::binary_grad(a, b, self, dy);
+        for (node, gradient) in nodes.into_iter().zip([da, db]) {
+            if let Some(node) = node {
+                grads.register::<B>(node.id, gradient);
+            }
+        }
+    }
+}
+
 impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
     fn net_conv(
         x: FloatTensor<Self>,
@@ -165,7 +232,7 @@ impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
         match Norm.prepare::<C>([x.node()]).compute_bound().stateful() {
             OpsKind::Tracked(mut prep) => {
                 let node = prep.checkpoint(&x);
-                let (y, stats) = B::instance_norm_stats(x.into_primitive(), None, activation);
+                let (y, stats) = B::instance_norm_stats(x.into_primitive(), None, None, activation);
                 prep.finish((node, stats, activation), y)
             }
             OpsKind::UnTracked(prep) => {
@@ -185,7 +252,8 @@ impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
             OpsKind::Tracked(mut prep) => {
                 let [nx, ng, nb] = [&x, &gamma, &beta].map(|t| prep.checkpoint(t));
                 let affine = Some((gamma.into_primitive(), beta.into_primitive()));
-                let (y, stats) = B::instance_norm_stats(x.into_primitive(), affine, activation);
+                let (y, stats) =
+                    B::instance_norm_stats(x.into_primitive(), None, affine, activation);
                 prep.finish((nx, ng, nb, stats, activation), y)
             }
             OpsKind::UnTracked(prep) => prep.finish(B::net_instance_norm_affine(
@@ -194,6 +262,51 @@ impl<B: Backend + NetGrads, C: CheckpointStrategy> NetOps for Autodiff<B, C> {
                 beta.into_primitive(),
                 activation,
             )),
+        }
+    }
+
+    fn net_instance_norm_add(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let prep = NormAdd.prepare::<C>([x.node(), residual.node()]);
+        match prep.compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let node = prep.checkpoint(&x);
+                let (x, residual) = (x.into_primitive(), residual.into_primitive());
+                let (y, stats) = B::instance_norm_stats(x, Some(residual), None, Activation::None);
+                prep.finish((node, stats), y)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::net_instance_norm_add(
+                x.into_primitive(),
+                residual.into_primitive(),
+            )),
+        }
+    }
+
+    fn net_unary(x: FloatTensor<Self>, op: Unary) -> FloatTensor<Self> {
+        let prep = Backward::<B, 1>::prepare::<C>(op.clone(), [x.node()]);
+        match prep.compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let node = prep.checkpoint(&x);
+                prep.finish(node, B::net_unary(x.into_primitive(), op))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::net_unary(x.into_primitive(), op)),
+        }
+    }
+
+    fn net_binary(a: FloatTensor<Self>, b: FloatTensor<Self>, op: Binary) -> FloatTensor<Self> {
+        let prep = Backward::<B, 2>::prepare::<C>(op, [a.node(), b.node()]);
+        match prep.compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let nodes = [&a, &b].map(|t| prep.checkpoint(t));
+                let [a, b] = [a, b].map(|t| t.into_primitive());
+                prep.finish(nodes, B::net_binary(a, b, op))
+            }
+            OpsKind::UnTracked(prep) => {
+                let [a, b] = [a, b].map(|t| t.into_primitive());
+                prep.finish(B::net_binary(a, b, op))
+            }
         }
     }
 }

@@ -6,10 +6,11 @@ use burn::tensor::TensorData;
 use burn_flex::FlexTensor;
 use crossmod_kernels::{Activation, Conv, InstanceNorm, grad_bias};
 
+use super::simple::{Binary, Unary};
 use super::{NORM_EPSILON, NetGrads, NetOps, NormStats, Walk};
 
 /// Batch, channels, and depth (1 where there is none), height and width.
-fn shape(tensor: &FlexTensor) -> (usize, usize, [usize; 3]) {
+pub(super) fn shape(tensor: &FlexTensor) -> (usize, usize, [usize; 3]) {
     let dims = tensor.layout().shape();
     let size = match dims.num_dims() {
         5 => [dims[2], dims[3], dims[4]],
@@ -19,7 +20,12 @@ fn shape(tensor: &FlexTensor) -> (usize, usize, [usize; 3]) {
 }
 
 /// A tensor of as many axes as `like`.
-fn tensor(values: Vec<f32>, like: &FlexTensor, [n, c]: [usize; 2], size: [usize; 3]) -> FlexTensor {
+pub(super) fn tensor(
+    values: Vec<f32>,
+    like: &FlexTensor,
+    [n, c]: [usize; 2],
+    size: [usize; 3],
+) -> FlexTensor {
     let shape = match like.layout().shape().num_dims() {
         5 => vec![n, c, size[0], size[1], size[2]],
         _ => vec![n, c, size[1], size[2]],
@@ -27,7 +33,7 @@ fn tensor(values: Vec<f32>, like: &FlexTensor, [n, c]: [usize; 2], size: [usize;
     FlexTensor::from_data(TensorData::new(values, shape))
 }
 
-fn vector(values: Vec<f32>) -> FlexTensor {
+pub(super) fn vector(values: Vec<f32>) -> FlexTensor {
     let n = values.len();
     FlexTensor::from_data(TensorData::new(values, [n]))
 }
@@ -89,7 +95,7 @@ impl NetOps for Flex {
     }
 
     fn net_instance_norm(x: FlexTensor, activation: Activation) -> FlexTensor {
-        Self::instance_norm_stats(x, None, activation).0
+        Self::instance_norm_stats(x, None, None, activation).0
     }
 
     fn net_instance_norm_affine(
@@ -98,7 +104,19 @@ impl NetOps for Flex {
         beta: FlexTensor,
         activation: Activation,
     ) -> FlexTensor {
-        Self::instance_norm_stats(x, Some((gamma, beta)), activation).0
+        Self::instance_norm_stats(x, None, Some((gamma, beta)), activation).0
+    }
+
+    fn net_instance_norm_add(x: FlexTensor, residual: FlexTensor) -> FlexTensor {
+        Self::instance_norm_stats(x, Some(residual), None, Activation::None).0
+    }
+
+    fn net_unary(x: FlexTensor, op: Unary) -> FlexTensor {
+        op.forward(x)
+    }
+
+    fn net_binary(a: FlexTensor, b: FlexTensor, op: Binary) -> FlexTensor {
+        op.forward(a, b)
     }
 }
 
@@ -146,8 +164,22 @@ impl NetGrads for Flex {
         vector(db)
     }
 
+    fn unary_grad(x: FlexTensor, op: &Unary, dy: FlexTensor) -> FlexTensor {
+        op.gradient(x, dy)
+    }
+
+    fn binary_grad(
+        a: FlexTensor,
+        b: FlexTensor,
+        op: Binary,
+        dy: FlexTensor,
+    ) -> (FlexTensor, FlexTensor) {
+        op.gradient(a, b, dy)
+    }
+
     fn instance_norm_stats(
         x: FlexTensor,
+        residual: Option<FlexTensor>,
         affine: Option<(FlexTensor, FlexTensor)>,
         activation: Activation,
     ) -> (FlexTensor, NormStats) {
@@ -158,13 +190,12 @@ impl NetGrads for Flex {
             mean: vec![0.0; norm.instances],
             inv_std: vec![0.0; norm.instances],
         };
-        norm.forward(
-            x.storage(),
-            affine.as_ref().map(|(g, b)| (g.storage(), b.storage())),
-            &mut y,
-            &mut stats.mean,
-            &mut stats.inv_std,
-        );
+        let pair = affine.as_ref().map(|(g, b)| (g.storage(), b.storage()));
+        let (mean, inv_std) = (&mut stats.mean, &mut stats.inv_std);
+        match residual.map(|r| r.to_contiguous()) {
+            Some(r) => norm.forward_add(x.storage(), r.storage(), pair, &mut y, mean, inv_std),
+            None => norm.forward(x.storage(), pair, &mut y, mean, inv_std),
+        }
         let (n, c, size) = shape(&x);
         (tensor(y, &x, [n, c], size), stats)
     }

@@ -7,7 +7,7 @@ use super::synseg::scalar;
 use super::{LossConfig, Recipe, SegmentationLoss};
 use crate::batch::{Batch, Sampler};
 use crate::fit::{Adam, Losses, RunFolder, State, Trainable};
-use crate::loss::{cross_entropy, dice};
+use crate::loss::{cross_entropy, cross_entropy_dice, dice};
 use crate::net::Segmentor;
 use crate::net::weights::{Named, collect, fill};
 use crate::{Result, device};
@@ -16,21 +16,16 @@ use crate::{Result, device};
 #[derive(Debug)]
 pub(super) struct SegmentationCriterion {
     kind: SegmentationLoss,
-    weights: Tensor<1>,
-    classes: usize,
-    device: Device,
+    weights: Vec<f32>,
 }
 
 impl SegmentationCriterion {
-    pub(super) fn new(loss: &LossConfig, classes: usize, device: &Device) -> Self {
+    pub(super) fn new(loss: &LossConfig, classes: usize) -> Self {
         let mut weights = loss.class_weights.clone();
         weights.resize(classes, 1.0);
-        let weights = Tensor::from_data(TensorData::new(weights, [classes]), device);
         Self {
             kind: loss.segmentation,
             weights,
-            classes,
-            device: device.clone(),
         }
     }
 
@@ -39,16 +34,11 @@ impl SegmentationCriterion {
     /// # Panics
     /// Where the batch has no classes; samplers of labelled slices always give them.
     pub(super) fn loss(&self, logits: Tensor<4>, batch: &Batch) -> Tensor<1> {
-        let planes = batch.one_hot(self.classes).unwrap_or_default();
-        let shape = [batch.len, self.classes, batch.patch, batch.patch];
-        let truth = Tensor::<4>::from_data(TensorData::new(planes, shape), &self.device);
-        let entropy = |logits, truth| cross_entropy(logits, truth, self.weights.clone());
+        let truth = batch.truth().unwrap_or_default();
         match self.kind {
-            SegmentationLoss::CrossEntropy => entropy(logits, truth),
+            SegmentationLoss::CrossEntropy => cross_entropy(logits, truth, &self.weights),
             SegmentationLoss::Dice => dice(logits, truth),
-            SegmentationLoss::CrossEntropyDice => {
-                entropy(logits.clone(), truth.clone()) + dice(logits, truth)
-            }
+            SegmentationLoss::CrossEntropyDice => cross_entropy_dice(logits, truth, &self.weights),
         }
     }
 }
@@ -75,7 +65,7 @@ impl Supervised {
             adam: Adam::new(&recipe.optimizer, &segmentor),
             segmentor,
             sampler,
-            criterion: SegmentationCriterion::new(&recipe.loss, classes, &device),
+            criterion: SegmentationCriterion::new(&recipe.loss, classes),
             batch: recipe.batch,
             device,
         }
