@@ -5,6 +5,7 @@
 //! interrupted run, 2 wrong usage, 130 stopped at once by a second Ctrl-C.
 
 mod args;
+mod bench;
 mod context;
 mod error;
 mod output;

@@ -1,5 +1,6 @@
 //! The verbs, one file each: its arguments and what it does.
 
+mod bench;
 mod check;
 mod convert;
 mod demo;
@@ -35,6 +36,8 @@ pub(crate) enum Verb {
     Predict(predict::Args),
     /// Measure segmentations against the truth
     Evaluate(evaluate::Args),
+    /// Measure how fast this program is here, beside PyTorch where wanted
+    Bench(bench::Args),
 }
 
 impl Verb {
@@ -48,6 +51,7 @@ impl Verb {
             Self::Translate(args) => translate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Bench(args) => bench::run(args, context),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::trial::Trial;
 
-const VERBS: [&str; 8] = [
+const VERBS: [&str; 9] = [
     "demo",
     "info",
     "check",
@@ -11,6 +11,7 @@ const VERBS: [&str; 8] = [
     "translate",
     "predict",
     "evaluate",
+    "bench",
 ];
 
 #[test]
@@ -63,6 +64,8 @@ fn wrong_usage_exits_with_two_and_names_the_right_word() {
         ("info a.nii --threads 0", "--threads"),
         ("info a.nii --device cuda", "--device cpu"),
         ("predict run . .", "another place than IN"),
+        ("bench ops --filter tensor", "the rows are: conv2d"),
+        ("bench train --peer-script x", "--peer <PYTHON>"),
     ];
     for (arguments, expected) in cases {
         let said = trial.run(arguments).exits(2);

@@ -1,0 +1,100 @@
+//! The machine a table was measured on.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crossmod_kernels::{fma_peak, instructions};
+use serde::Serialize;
+
+/// What times depend on beside the program.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Machine {
+    /// Name of the processor.
+    pub(crate) cpu: String,
+    /// Cores, without the second threads of a core; none where the system does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cores: Option<usize>,
+    /// Threads that both sides were given.
+    pub(crate) threads: usize,
+    /// Instructions in use by our kernels.
+    pub(crate) instructions: &'static str,
+    /// The most multiply-adds of these threads, measured now.
+    pub(crate) fma_peak_gflops: f64,
+    /// Memory in units of 10⁹ bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_gb: Option<f64>,
+    /// Processes that wanted to run in the minute before: 0 on an idle machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) load: Option<f64>,
+}
+
+impl Machine {
+    /// Looks, and measures the peak.
+    pub(crate) fn here() -> Self {
+        let threads = rayon::current_num_threads();
+        // Before the peak is measured, which loads the machine itself.
+        let load = read("/proc/loadavg").and_then(|t| t.split(' ').next()?.parse().ok());
+        let info = read("/proc/cpuinfo").unwrap_or_default();
+        Self {
+            cpu: values(&info, "model name")
+                .next()
+                .unwrap_or(std::env::consts::ARCH)
+                .to_owned(),
+            cores: cores(&info),
+            threads,
+            instructions: instructions(),
+            fma_peak_gflops: fma_peak(threads),
+            memory_gb: read("/proc/meminfo").and_then(|text| kib(&text, "MemTotal")),
+            load,
+        }
+    }
+}
+
+/// A file of the system, where there is one.
+pub(super) fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
+/// The values of lines `key : value`.
+fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    text.lines().filter_map(move |line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then_some(value.trim())
+    })
+}
+
+/// A size said in KiB, in units of 10⁹ bytes.
+pub(super) fn kib(text: &str, key: &str) -> Option<f64> {
+    let kib: f64 = values(text, key).next()?.split(' ').next()?.parse().ok()?;
+    Some(kib * 1024.0 / 1e9)
+}
+
+/// Different pairs of socket and core.
+fn cores(info: &str) -> Option<usize> {
+    let pairs: BTreeSet<_> = values(info, "physical id")
+        .zip(values(info, "core id"))
+        .collect();
+    (!pairs.is_empty()).then_some(pairs.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_threads_of_a_core_are_one_core() {
+        let cpu = |socket, core| {
+            format!("model name\t: X 1\nphysical id\t: {socket}\ncore id : {core}\n\n")
+        };
+        let info = [cpu(0, 0), cpu(0, 1), cpu(0, 0), cpu(0, 1), cpu(1, 0)].concat();
+        assert_eq!(cores(&info), Some(3));
+        assert_eq!(values(&info, "model name").next(), Some("X 1"));
+        assert_eq!(cores("processor : 0\n"), None);
+    }
+
+    #[test]
+    fn sizes_are_in_kib() {
+        let size = kib("MemFree:  1 kB\nMemTotal:    2000000 kB\n", "MemTotal");
+        assert_eq!(size, Some(2.048));
+    }
+}
