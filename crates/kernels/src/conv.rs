@@ -12,19 +12,22 @@
 //!
 //! The inner loops know only a list of vectors and a list of tap offsets, not dimensions.
 //!
-//! Two other ways are taken where they are faster, see `way`: `winograd` for kernels of 3 × 3, and
-//! `columns` where one or two channels are written.
+//! Three other ways are taken where they are faster, see `way`: `winograd` for kernels of 3 × 3,
+//! `columns` where one or two channels are written, and `unrolled` where channels are many and
+//! positions few.
 
 mod columns;
 mod correlate;
 mod forward;
 mod grad_input;
 mod grad_weight;
+mod matrix;
 mod pack;
 mod pad;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod unrolled;
 mod way;
 mod winograd;
 

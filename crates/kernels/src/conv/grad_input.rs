@@ -10,7 +10,7 @@ use super::pad::{Layout, place};
 use super::sweep::{Frame, Sweep};
 use super::way::Way;
 use super::winograd::Winograd;
-use super::{Conv, Padding, columns, positions};
+use super::{Conv, Padding, columns, positions, unrolled};
 use crate::scratch::Scratch;
 use crate::simd::Level;
 use crate::threads;
@@ -114,8 +114,10 @@ pub(super) fn grad_input(
     if dx.is_empty() {
         return;
     }
-    if way == Way::Columns {
-        return columns::grad_input(level, conv, dy, w, dx);
+    match way {
+        Way::Columns => return columns::grad_input(level, conv, dy, w, dx),
+        Way::Unrolled => return unrolled::grad_input(level, conv, dy, w, dx),
+        Way::Winograd | Way::Direct => {}
     }
     let axes = [0, 1, 2].map(|axis| Axis::new(conv, axis));
     let parts: Vec<Part> = positions(conv.stride)
@@ -127,7 +129,9 @@ pub(super) fn grad_input(
     let weight = |out: usize, channel: usize| {
         &w[(channel * conv.in_channels + out) * conv.taps()..][..conv.taps()]
     };
-    let direct = conv.stride == [1; 3] && conv.mode == Padding::Zero;
+    // Whether the sums are the gradient itself, and their vectors whole.
+    let plain = conv.stride == [1; 3] && conv.mode == Padding::Zero;
+    let direct = plain && conv.in_size[2].is_multiple_of(level.lanes());
     if way == Way::Winograd {
         let wanted = axes.each_ref().map(|axis| axis.phases[0].count);
         let winograd = Winograd {
@@ -140,7 +144,7 @@ pub(super) fn grad_input(
             mode: Padding::Zero,
             depth: conv.kernel[0],
         };
-        if direct {
+        if plain {
             return winograd.run(level, dy, weight, true, None, dx);
         }
         let frame = Frame::tight(wanted, conv.in_channels);

@@ -10,7 +10,7 @@ use super::Conv;
 use super::forward::Padded;
 use super::pack::{GRANULE, blocks, by_block};
 use super::way::Way;
-use super::{columns, winograd};
+use super::{columns, unrolled, winograd};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
@@ -18,8 +18,8 @@ use crate::threads;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Elements of packed `dy` per chunk: 20 KiB of the 32 or 48 KiB of a first-level cache.
-const CHUNK: usize = 5120;
+/// Elements of packed `dy` per chunk: 24 KiB of the 32 or 48 KiB of a first-level cache.
+const CHUNK: usize = 6144;
 
 /// Bytes of the padded copy that should stay in a second-level cache while all blocks pass.
 const COPY: usize = 128 << 10;
@@ -42,13 +42,13 @@ pub(super) fn grad_weight(
         dw.fill(0.0);
         return;
     }
-    if way == Way::Columns {
-        return columns::grad_weight(level, conv, x, dy, dw);
+    match way {
+        Way::Columns => return columns::grad_weight(level, conv, x, dy, dw),
+        Way::Unrolled => return unrolled::grad_weight(level, conv, x, dy, dw),
+        Way::Winograd => return winograd::grad_weight(level, conv, x, dy, dw),
+        Way::Direct => {}
     }
-    if way == Way::Winograd {
-        return winograd::grad_weight(level, conv, x, dy, dw);
-    }
-    let padded = Padded::new(level, conv, x);
+    let padded = Padded::new(level, conv, x, false);
     let last = padded.sweep.starts.iter().max().copied().unwrap_or(0)
         + padded.taps.iter().max().copied().unwrap_or(0)
         + (conv.in_channels - 1) * padded.layout.channel_stride();
@@ -107,7 +107,9 @@ impl Kernel for Task<'_> {
         let kernel = &self;
         let starts = &self.padded.sweep.starts;
         let largest = self.blocks.iter().map(ExactSizeIterator::len).max();
-        let chunk = (CHUNK / (largest.unwrap_or(1) * V::LANES)).min(256);
+        let most = (CHUNK / (largest.unwrap_or(1) * V::LANES)).min(256);
+        // Even chunks: sums across lanes are taken for each.
+        let chunk = starts.len().div_ceil(starts.len().div_ceil(most));
         let mut packed = Scratch::take(CHUNK);
         // All blocks pass over the pairs' part of a chunk while it is in the second-level cache.
         for first in (0..starts.len()).step_by(chunk) {

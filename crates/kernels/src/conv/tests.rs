@@ -73,7 +73,7 @@ fn check_all(conv: &Conv, seed: u64) -> Result<(), TestCaseError> {
         dx64[ix] += f64::from(dy[iy]) * f64::from(w[iw]);
         dw64[iw] += f64::from(dy[iy]) * f64::from(x[ix]);
     });
-    let ways = [Way::Direct, Way::Columns, Way::Winograd];
+    let ways = [Way::Direct, Way::Columns, Way::Winograd, Way::Unrolled];
     for (level, way) in Level::all()
         .into_iter()
         .flat_map(|level| ways.map(|way| (level, way)))

@@ -1,4 +1,4 @@
-//! Which of three ways computes a pass.
+//! Which of four ways computes a pass.
 
 use super::Conv;
 use super::winograd::{POINTS, TILE};
@@ -12,6 +12,8 @@ pub(super) enum Way {
     Columns,
     /// Fewer products; see `winograd`.
     Winograd,
+    /// The input unrolled, the weights as they lie; see `unrolled`.
+    Unrolled,
 }
 
 impl Way {
@@ -21,6 +23,11 @@ impl Way {
             Self::Direct => true,
             Self::Columns => conv.kernel[2] > 1 && conv.stride[2] == 1 && conv.batch > 0,
             Self::Winograd => conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && conv.batch > 0,
+            // A vector of any instruction set fits into every row of the matrices.
+            Self::Unrolled => {
+                let positions = conv.out_size().iter().product::<usize>();
+                positions.min(conv.in_channels * conv.taps()) >= 16 && conv.batch > 0
+            }
         }
     }
 
@@ -30,22 +37,25 @@ impl Way {
         if Self::Columns.can(conv) && written <= 2 && conv.kernel[2] >= 3 {
             return Self::Columns;
         }
-        if !Self::Winograd.can(conv) || conv.in_channels.min(conv.out_channels) < 12 {
-            return Self::Direct;
-        }
-        // Multiply-adds of either way: Winograd's products, its transforms of tiles (about 8 a
-        // point and channel) and of weights (about 16 a point and pair, being scattered).
+        // Where Winograd's way is possible the multiply-adds decide: its products, its transforms of
+        // tiles (about 8 a point and channel) and of weights (about 16 a point and pair).
         let [depth, rows, cols] = conv.out_size();
-        let tiles = conv.batch * depth * rows.div_ceil(TILE) * cols.div_ceil(TILE);
-        let pairs = conv.in_channels * conv.out_channels * conv.kernel[0];
-        let direct = conv.batch * depth * rows * cols * 9 * pairs;
-        let products = tiles * POINTS * pairs;
-        let transforms = 8 * tiles * POINTS * (conv.in_channels + conv.out_channels);
-        let weights = 16 * POINTS * pairs;
-        if products + transforms + weights < direct {
-            Self::Winograd
-        } else {
-            Self::Direct
+        let positions = conv.batch * depth * rows * cols;
+        if Self::Winograd.can(conv) && conv.in_channels.min(conv.out_channels) >= 12 {
+            let tiles = conv.batch * depth * rows.div_ceil(TILE) * cols.div_ceil(TILE);
+            let pairs = conv.in_channels * conv.out_channels * conv.kernel[0];
+            let products = tiles * POINTS * pairs;
+            let transforms = 8 * tiles * POINTS * (conv.in_channels + conv.out_channels);
+            let weights = 16 * POINTS * pairs;
+            if products + transforms + weights < 9 * positions * pairs {
+                return Self::Winograd;
+            }
         }
+        // Fewer positions than channels on either side: more weights than unrolled inputs.
+        let few = positions <= conv.out_channels.min(conv.in_channels);
+        if few && Self::Unrolled.can(conv) && conv.taps() > 1 {
+            return Self::Unrolled;
+        }
+        Self::Direct
     }
 }

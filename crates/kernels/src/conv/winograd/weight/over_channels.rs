@@ -1,6 +1,7 @@
 //! Sums over tiles with channels in the lanes of a vector: for many channels and few tiles.
 
 use super::Products;
+use crate::conv::matrix::{products, write};
 use crate::conv::pack::{by_block, panel};
 use crate::scratch::Scratch;
 use crate::simd::Lanes;
@@ -109,84 +110,10 @@ impl Products<'_> {
                         let len = V::LANES.min(self.channels - channel);
                         let at = (block + c) * self.columns + tap * self.channels + channel;
                         let to = self.to.at(self.start + at, len);
-                        self.write(sums[c][i], to, len);
+                        write(sums[c][i], 0..len, to, !self.first);
                     }
                 }
             }
         }
-    }
-
-    /// Writes or adds `len` lanes.
-    ///
-    /// # Safety
-    ///
-    /// The CPU has V; only this task touches these elements.
-    #[inline(always)]
-    unsafe fn write<V: Lanes>(&self, sums: V, to: *mut f32, len: usize) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            if len == V::LANES {
-                let before = if self.first {
-                    V::splat(0.0)
-                } else {
-                    V::load(to)
-                };
-                sums.mul_add(V::splat(1.0), before).store(to);
-            } else {
-                let mut lanes = [0.0f32; 16];
-                sums.store(lanes.as_mut_ptr());
-                for (i, lane) in lanes[..len].iter().enumerate() {
-                    let before = if self.first { 0.0 } else { *to.add(i) };
-                    to.add(i).write(before + lane);
-                }
-            }
-        }
-    }
-}
-
-/// Sums over `tiles` rows, `row` elements apart, of vectors times the filters' elements.
-///
-/// # Safety
-///
-/// The CPU has V; there are so many rows and elements.
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-unsafe fn products<V: Lanes, const BLOCK: usize, const SPAN: usize>(
-    from: [*const f32; SPAN],
-    row: usize,
-    filters: [*const f32; BLOCK],
-    tiles: usize,
-) -> [[V; SPAN]; BLOCK] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
-        for tile in 0..tiles {
-            let at = tile * row;
-            // The fewer operands are held, the others pass through one register.
-            if SPAN <= BLOCK {
-                let mut values = [V::splat(0.0); SPAN];
-                for i in 0..SPAN {
-                    values[i] = V::load(from[i].add(at));
-                }
-                for c in 0..BLOCK {
-                    let filter = V::splat(*filters[c].add(tile));
-                    for i in 0..SPAN {
-                        sums[c][i] = values[i].mul_add(filter, sums[c][i]);
-                    }
-                }
-            } else {
-                let mut held = [V::splat(0.0); BLOCK];
-                for c in 0..BLOCK {
-                    held[c] = V::splat(*filters[c].add(tile));
-                }
-                for i in 0..SPAN {
-                    let value = V::load(from[i].add(at));
-                    for c in 0..BLOCK {
-                        sums[c][i] = value.mul_add(held[c], sums[c][i]);
-                    }
-                }
-            }
-        }
-        sums
     }
 }
