@@ -116,5 +116,4 @@ impl Batch {
         let classes = self.classes.as_ref()?;
         Some(classes.iter().map(|&class| u16::from(class)).collect())
     }
-
 }
