@@ -27,11 +27,13 @@ mod pad;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod tile;
 mod unrolled;
 mod way;
 mod winograd;
 
 use crate::simd::{Kernel, Lanes, Level};
+use crate::sums;
 use crate::threads;
 use rayon::prelude::*;
 use way::Way;
@@ -196,25 +198,14 @@ pub fn grad_bias(dy: &[f32], batch: usize, channels: usize, spatial: usize, db: 
         });
 }
 
-/// The sum of a slice: blocks in `f32` vectors, their sums in `f64`.
-pub(crate) struct Sum<'a>(pub(crate) &'a [f32]);
+/// The sum of a slice.
+struct Sum<'a>(&'a [f32]);
 
 impl Kernel for Sum<'_> {
     type Output = f64;
 
     #[inline(always)]
     fn run<V: Lanes>(self) -> f64 {
-        let mut total = 0.0;
-        for block in self.0.chunks(4096) {
-            let (vectors, rest) = block.as_chunks::<32>();
-            let mut lanes = [0.0f32; 32];
-            for vector in vectors {
-                for (lane, value) in lanes.iter_mut().zip(vector) {
-                    *lane += value;
-                }
-            }
-            total += lanes.iter().chain(rest).map(|&v| f64::from(v)).sum::<f64>();
-        }
-        total
+        sums::of_pairs(self.0, self.0, |value, _| value)
     }
 }

@@ -3,6 +3,7 @@
 
 use super::pack::{GRANULE, by_block};
 use super::sweep::Sweep;
+use super::tile::add_products;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads;
@@ -297,30 +298,7 @@ impl Tile<'_, '_> {
                 let shift = channel * stride;
                 for &tap in taps {
                     let at = shift + tap;
-                    // The fewer operands are held, the others pass through one register.
-                    if SPAN <= BLOCK {
-                        let mut values = [V::splat(0.0); SPAN];
-                        for i in 0..SPAN {
-                            values[i] = V::load(from[i].add(at));
-                        }
-                        for c in 0..BLOCK {
-                            let weight = V::splat(*weights.add(c));
-                            for i in 0..SPAN {
-                                sums[c][i] = values[i].mul_add(weight, sums[c][i]);
-                            }
-                        }
-                    } else {
-                        let mut held = [V::splat(0.0); BLOCK];
-                        for c in 0..BLOCK {
-                            held[c] = V::splat(*weights.add(c));
-                        }
-                        for i in 0..SPAN {
-                            let value = V::load(from[i].add(at));
-                            for c in 0..BLOCK {
-                                sums[c][i] = value.mul_add(held[c], sums[c][i]);
-                            }
-                        }
-                    }
+                    add_products::<V, BLOCK, SPAN, true>(&mut sums, from, at, weights, 1);
                     weights = weights.add(BLOCK);
                 }
             }

@@ -9,6 +9,7 @@
 use super::Conv;
 use super::forward::Padded;
 use super::pack::{GRANULE, blocks, by_block};
+use super::tile::add_products;
 use super::way::Way;
 use super::{columns, unrolled, winograd};
 use crate::scratch::Scratch;
@@ -245,30 +246,7 @@ unsafe fn tile<V: Lanes, const BLOCK: usize, const SPAN: usize>(
         }
         let mut packed = packed.as_ptr();
         for &start in starts {
-            // The fewer operands are held, the others pass through one register.
-            if SPAN <= BLOCK {
-                let mut values = [V::splat(0.0); SPAN];
-                for i in 0..SPAN {
-                    values[i] = V::load(from[i].add(start));
-                }
-                for c in 0..BLOCK {
-                    let gradient = V::load(packed.add(c * V::LANES));
-                    for i in 0..SPAN {
-                        sums[c][i] = values[i].mul_add(gradient, sums[c][i]);
-                    }
-                }
-            } else {
-                let mut gradients = [V::splat(0.0); BLOCK];
-                for c in 0..BLOCK {
-                    gradients[c] = V::load(packed.add(c * V::LANES));
-                }
-                for i in 0..SPAN {
-                    let value = V::load(from[i].add(start));
-                    for c in 0..BLOCK {
-                        sums[c][i] = value.mul_add(gradients[c], sums[c][i]);
-                    }
-                }
-            }
+            add_products::<V, BLOCK, SPAN, false>(&mut sums, from, start, packed, V::LANES);
             packed = packed.add(BLOCK * V::LANES);
         }
         sums

@@ -1,6 +1,7 @@
 //! Matrix products with a left side that is read element by element.
 
 use super::pack::{by_block, panel};
+use super::tile::add_products;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
 use crate::threads;
@@ -122,11 +123,8 @@ impl Task<'_> {
                     starts[i] = column.min(of.columns - V::LANES);
                     from[i] = from[i].add(terms.start * of.b_row + starts[i]);
                 }
-                let mut rows = [of.a.as_ptr(); BLOCK];
-                for c in 0..BLOCK {
-                    rows[c] = rows[c].add((block + c) * of.a_row + terms.start);
-                }
-                let sums = products::<V, BLOCK, SPAN>(from, of.b_row, rows, terms.len());
+                let rows = of.a.as_ptr().add(block * of.a_row + terms.start);
+                let sums = products::<V, BLOCK, SPAN>(from, of.b_row, rows, of.a_row, terms.len());
                 let add = of.add || terms.start > 0;
                 for c in 0..BLOCK {
                     for i in 0..count {
@@ -164,17 +162,18 @@ pub(super) unsafe fn write<V: Lanes>(values: V, lanes: Range<usize>, to: *mut f3
     }
 }
 
-/// Sums over `terms` rows, `row` elements apart, of vectors times the elements of other rows.
+/// Sums over `terms` rows, `row` elements apart, of vectors times the elements of the rows of
+/// `factors`, `step` elements apart.
 ///
 /// # Safety
 ///
 /// The CPU has V; there are so many rows and elements.
 #[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
 pub(super) unsafe fn products<V: Lanes, const BLOCK: usize, const SPAN: usize>(
     from: [*const f32; SPAN],
     row: usize,
-    factors: [*const f32; BLOCK],
+    factors: *const f32,
+    step: usize,
     terms: usize,
 ) -> [[V; SPAN]; BLOCK] {
     // SAFETY: the caller's promise.
@@ -182,30 +181,7 @@ pub(super) unsafe fn products<V: Lanes, const BLOCK: usize, const SPAN: usize>(
         let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
         for term in 0..terms {
             let at = term * row;
-            // The fewer operands are held, the others pass through one register.
-            if SPAN <= BLOCK {
-                let mut values = [V::splat(0.0); SPAN];
-                for i in 0..SPAN {
-                    values[i] = V::load(from[i].add(at));
-                }
-                for c in 0..BLOCK {
-                    let factor = V::splat(*factors[c].add(term));
-                    for i in 0..SPAN {
-                        sums[c][i] = values[i].mul_add(factor, sums[c][i]);
-                    }
-                }
-            } else {
-                let mut held = [V::splat(0.0); BLOCK];
-                for c in 0..BLOCK {
-                    held[c] = V::splat(*factors[c].add(term));
-                }
-                for i in 0..SPAN {
-                    let value = V::load(from[i].add(at));
-                    for c in 0..BLOCK {
-                        sums[c][i] = value.mul_add(held[c], sums[c][i]);
-                    }
-                }
-            }
+            add_products::<V, BLOCK, SPAN, true>(&mut sums, from, at, factors.add(term), step);
         }
         sums
     }

@@ -95,20 +95,10 @@ impl Unary {
         let mut dx = vec![0.0; planes * size.iter().product::<usize>()];
         match self {
             &Self::MaxPool(factor) => {
-                let pool = Pool {
-                    planes,
-                    size,
-                    factor,
-                };
-                pool.max_backward(x.storage(), dy.storage(), &mut dx);
+                pool(&x, factor).max_backward(x.storage(), dy.storage(), &mut dx);
             }
             &Self::AveragePool(factor) => {
-                let pool = Pool {
-                    planes,
-                    size,
-                    factor,
-                };
-                pool.average_backward(dy.storage(), &mut dx);
+                pool(&x, factor).average_backward(dy.storage(), &mut dx);
             }
             &Self::Upsample(factor, interpolation) => {
                 upsample(planes, size, factor, interpolation).backward(dy.storage(), &mut dx);
@@ -170,17 +160,22 @@ fn only(scalar: &FlexTensor) -> f32 {
     scalar.storage::<f32>()[0]
 }
 
+fn pool(like: &FlexTensor, factor: [usize; 3]) -> Pool {
+    let (batch, channels, size) = shape(like);
+    Pool {
+        planes: batch * channels,
+        size,
+        factor,
+    }
+}
+
 fn pooled(
     x: &FlexTensor,
     factor: [usize; 3],
     pass: impl Fn(&Pool, &[f32], &mut [f32]),
 ) -> FlexTensor {
-    let (batch, channels, size) = shape(x);
-    let pool = Pool {
-        planes: batch * channels,
-        size,
-        factor,
-    };
+    let (batch, channels, _) = shape(x);
+    let pool = pool(x, factor);
     let size = pool.out_size();
     let mut y = vec![0.0; pool.planes * size.iter().product::<usize>()];
     pass(&pool, x.storage(), &mut y);

@@ -1,6 +1,7 @@
 //! The matrix products of Winograd's way: weights times tiles at one point.
 
 use crate::conv::pack::{by_block, panel};
+use crate::conv::tile::add_products;
 use crate::simd::Lanes;
 use std::ops::Range;
 
@@ -73,30 +74,7 @@ impl Product<'_> {
                     }
                     for channel in 0..self.channels {
                         let at = channel * self.source_row;
-                        // The fewer operands are held, the others pass through one register.
-                        if SPAN <= BLOCK {
-                            let mut values = [V::splat(0.0); SPAN];
-                            for i in 0..SPAN {
-                                values[i] = V::load(from[i].add(at));
-                            }
-                            for c in 0..BLOCK {
-                                let weight = V::splat(*weights.add(c));
-                                for i in 0..SPAN {
-                                    sums[c][i] = values[i].mul_add(weight, sums[c][i]);
-                                }
-                            }
-                        } else {
-                            let mut held = [V::splat(0.0); BLOCK];
-                            for c in 0..BLOCK {
-                                held[c] = V::splat(*weights.add(c));
-                            }
-                            for i in 0..SPAN {
-                                let value = V::load(from[i].add(at));
-                                for c in 0..BLOCK {
-                                    sums[c][i] = value.mul_add(held[c], sums[c][i]);
-                                }
-                            }
-                        }
+                        add_products::<V, BLOCK, SPAN, true>(&mut sums, from, at, weights, 1);
                         weights = weights.add(BLOCK);
                     }
                 }

@@ -99,11 +99,9 @@ impl Products<'_> {
                 for i in 0..SPAN {
                     from[i] = from[i].add((first + i.min(count - 1)) * V::LANES);
                 }
-                let mut filters = [self.filters.as_ptr(); BLOCK];
-                for c in 0..BLOCK {
-                    filters[c] = filters[c].add((block + c) * self.filters_row);
-                }
-                let sums = products::<V, BLOCK, SPAN>(from, row, filters, self.tiles);
+                let filters = self.filters.as_ptr().add(block * self.filters_row);
+                let (step, tiles) = (self.filters_row, self.tiles);
+                let sums = products::<V, BLOCK, SPAN>(from, row, filters, step, tiles);
                 for c in 0..BLOCK {
                     for i in 0..count {
                         let channel = (first + i) * V::LANES;

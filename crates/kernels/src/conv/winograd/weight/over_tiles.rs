@@ -3,6 +3,7 @@
 use super::Products;
 use crate::conv::grad_weight::totals;
 use crate::conv::pack::by_block;
+use crate::conv::tile::add_products;
 use crate::simd::Lanes;
 use std::ops::Range;
 
@@ -51,11 +52,13 @@ impl Products<'_> {
                     let (tap, channel) = (column / self.channels, column % self.channels);
                     from[i] = from[i].add(channel * self.source_row + tap * self.shift);
                 }
-                let mut filters = [self.filters.as_ptr(); BLOCK];
-                for c in 0..BLOCK {
-                    filters[c] = filters[c].add((block + c) * self.filters_row);
+                let filters = self.filters.as_ptr().add(block * self.filters_row);
+                let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
+                for vector in 0..self.tiles.div_ceil(V::LANES) {
+                    let at = vector * V::LANES;
+                    let (filters, step) = (filters.add(at), self.filters_row);
+                    add_products::<V, BLOCK, SPAN, false>(&mut sums, from, at, filters, step);
                 }
-                let sums = dots::<V, BLOCK, SPAN>(from, filters, self.tiles.div_ceil(V::LANES));
                 let totals = totals(sums);
                 for c in 0..BLOCK {
                     let at = self.start + (block + c) * self.columns + first;
@@ -67,51 +70,5 @@ impl Products<'_> {
                 }
             }
         }
-    }
-}
-
-/// Lane-wise dot products of rows with rows over `vectors` vectors.
-///
-/// # Safety
-///
-/// The CPU has V; rows hold so many vectors.
-#[inline(always)]
-#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-unsafe fn dots<V: Lanes, const BLOCK: usize, const SPAN: usize>(
-    from: [*const f32; SPAN],
-    filters: [*const f32; BLOCK],
-    vectors: usize,
-) -> [[V; SPAN]; BLOCK] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
-        for vector in 0..vectors {
-            let at = vector * V::LANES;
-            // The fewer operands are held, the others pass through one register.
-            if SPAN <= BLOCK {
-                let mut values = [V::splat(0.0); SPAN];
-                for i in 0..SPAN {
-                    values[i] = V::load(from[i].add(at));
-                }
-                for c in 0..BLOCK {
-                    let filter = V::load(filters[c].add(at));
-                    for i in 0..SPAN {
-                        sums[c][i] = values[i].mul_add(filter, sums[c][i]);
-                    }
-                }
-            } else {
-                let mut held = [V::splat(0.0); BLOCK];
-                for c in 0..BLOCK {
-                    held[c] = V::load(filters[c].add(at));
-                }
-                for i in 0..SPAN {
-                    let value = V::load(from[i].add(at));
-                    for c in 0..BLOCK {
-                        sums[c][i] = value.mul_add(held[c], sums[c][i]);
-                    }
-                }
-            }
-        }
-        sums
     }
 }
