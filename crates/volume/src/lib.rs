@@ -11,6 +11,7 @@ pub mod intensity;
 pub mod io;
 mod labels;
 pub mod rng;
+pub mod shape;
 pub mod space;
 
 pub use error::Error;

@@ -1,10 +1,22 @@
 //! Moving volumes between grids.
 
+pub mod aligned;
+pub mod argmax;
+pub mod blur;
+pub mod crop;
 pub mod orient;
 pub mod resample;
+mod spline;
+mod taps;
+pub mod warp;
 
+pub use aligned::{aligned_interpolation, resample_aligned, resample_labels_aligned};
+pub use argmax::{Certainty, Decision, argmax_onto};
+pub use blur::{Sigma, blur};
+pub use crop::{Cut, Frame};
 pub use orient::{Orientation, reorient_image, reorient_labels, reoriented_grid};
 pub use resample::{
-    Interpolation, grid_with_spacing, resample_image, resample_labels_linear,
+    Interpolation, grid_with_shape, grid_with_spacing, resample_image, resample_labels_linear,
     resample_labels_nearest,
 };
+pub use warp::{Block, Deformation, Displacement, Patch, Warp};

@@ -1,22 +1,23 @@
 //! Sampling a volume on another grid, through the two affines.
 //!
 //! A voxel is a box around its centre. Points in the outer half of the edge voxels take the edge's
-//! value; points beyond lie outside. Nothing is smoothed, so going to a much larger spacing can
-//! alias: blur first.
+//! value (by spline: that of the spline through an edge held for ever); points beyond lie outside.
+//! Nothing is smoothed, so going to a much larger spacing can alias: blur first.
 
 use glam::{DMat3, DMat4, DVec3};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::{spline, taps};
 use crate::{Error, Grid, Image, Labels, Result};
 
 /// Positions are rounded to this fraction of a voxel (2⁻²⁴): far finer than `f32` intensities
 /// resolve, far coarser than the noise of the affines, so that points meant to lie on a voxel
 /// centre or halfway between two do, on every machine.
-const STEPS_PER_VOXEL: f64 = 16_777_216.0;
+pub(super) const STEPS_PER_VOXEL: f64 = 16_777_216.0;
 
-/// Shares of labels closer than this tie.
-const TIE: f64 = 1e-9;
+/// Shares of labels closer than this tie: more than the rounding of positions makes of a share.
+pub(super) const TIE: f64 = 1e-6;
 
 /// Most voxels of a grid from [`grid_with_spacing`]: 32 GiB of `f32`.
 const MOST_VOXELS: u64 = 1 << 33;
@@ -30,9 +31,13 @@ pub enum Interpolation {
     /// Weighted by distance along each axis, from the 8 voxels around.
     #[default]
     Linear,
+    /// By the cubic B-spline through the voxels, which holds its ends; see [`super::aligned`] for
+    /// when it clips what it overshoots.
+    Cubic,
 }
 
-/// The image on another grid; `outside` where that reaches beyond the image.
+/// The image on another grid; `outside` where that reaches beyond the image. Between grids with
+/// parallel axes [`resample_aligned`](super::resample_aligned) is much faster.
 #[must_use]
 pub fn resample_image(
     image: &Image,
@@ -44,6 +49,10 @@ pub fn resample_image(
     let data = match interpolation {
         Interpolation::Nearest => sample(grid, target, outside, |p| data[nearest(grid, p)]),
         Interpolation::Linear => sample(grid, target, outside, |p| linear(grid, data, p)),
+        Interpolation::Cubic => {
+            let coefficients = taps::coefficients(data.to_vec(), grid.shape());
+            sample(grid, target, outside, |p| cubic(grid, &coefficients, p))
+        }
     };
     Image::new(target.clone(), data).expect("a sample for each voxel of the target")
 }
@@ -87,13 +96,32 @@ pub fn grid_with_spacing(grid: &Grid, spacing_mm: [f64; 3]) -> Result<Grid> {
              mm; choose a larger spacing"
         )));
     }
+    Grid::new(voxels.map(|n| n as usize), scaled(grid, ratio))
+}
+
+/// The grid of another shape over the same field of view: the outer corners stay.
+///
+/// # Errors
+/// [`Error::Geometry`] where an axis is empty or the number of voxels overflows.
+pub fn grid_with_shape(grid: &Grid, shape: [usize; 3]) -> Result<Grid> {
+    let ratio = [0, 1, 2].map(|axis| grid.shape()[axis] as f64 / shape[axis] as f64);
+    if shape.contains(&0) {
+        return Err(Error::geometry(format!(
+            "expected three axes of at least one voxel, found {shape:?}"
+        )));
+    }
+    Grid::new(shape, scaled(grid, ratio))
+}
+
+/// The affine of a grid whose voxels are `ratio` times as long, from the same outer corner on.
+fn scaled(grid: &Grid, ratio: [f64; 3]) -> DMat4 {
     let affine = grid.world_from_voxel();
     let linear = DMat3::from_mat4(affine) * DMat3::from_diagonal(DVec3::from_array(ratio));
     let corner = affine.transform_point3(DVec3::splat(-0.5));
     let first = corner + linear * DVec3::splat(0.5);
     let mut moved = DMat4::from_mat3(linear);
     moved.w_axis = first.extend(1.0);
-    Grid::new(voxels.map(|n| n as usize), moved)
+    moved
 }
 
 /// Calls `at` with the position, in voxels of `source`, of each voxel of `target` that lies in it.
@@ -117,7 +145,7 @@ fn sample<T: Copy + Send + Sync>(
                     let p = (exact * STEPS_PER_VOXEL).round() / STEPS_PER_VOXEL;
                     let inside = p.cmpge(DVec3::splat(-0.5)) & p.cmple(last + 0.5);
                     if inside.all() {
-                        *value = at(p.clamp(DVec3::ZERO, last).to_array());
+                        *value = at(p.to_array());
                     }
                 }
             }
@@ -125,15 +153,21 @@ fn sample<T: Copy + Send + Sync>(
     out
 }
 
+/// The point, or the one closest to it between voxel centres.
+fn held(grid: &Grid, p: [f64; 3]) -> [f64; 3] {
+    [0, 1, 2].map(|axis| p[axis].clamp(0.0, (grid.shape()[axis] - 1) as f64))
+}
+
 fn nearest(grid: &Grid, p: [f64; 3]) -> usize {
-    // The clamp above keeps `p` at or below the last centre, so half more stays in its voxel.
-    grid.index(p.map(|v| (v + 0.5) as usize))
+    // Held at or below the last centre, half more stays in its voxel.
+    grid.index(held(grid, p).map(|v| (v + 0.5) as usize))
 }
 
 /// Offsets of the voxels below and above along each axis, and the share of the upper.
 fn neighbours(grid: &Grid, p: [f64; 3]) -> ([[usize; 2]; 3], [f64; 3]) {
     let [nx, ny, _] = grid.shape();
     let strides = [1, nx, nx * ny];
+    let p = held(grid, p);
     let low = p.map(|v| v as usize);
     let share = [0, 1, 2].map(|axis| p[axis] - low[axis] as f64);
     let offsets = [0, 1, 2].map(|axis| {
@@ -157,6 +191,20 @@ fn linear(grid: &Grid, data: &[f32], p: [f64; 3]) -> f32 {
     };
     let along_y = |start: usize| mix(along_x(start + oy[0]), along_x(start + oy[1]), sy);
     mix(along_y(oz[0]), along_y(oz[1]), sz) as f32
+}
+
+fn cubic(grid: &Grid, coefficients: &[f32], p: [f64; 3]) -> f32 {
+    let shape = grid.shape();
+    let [x, y, z] = [0, 1, 2].map(|axis| spline::taps(p[axis], shape[axis]));
+    let mut sum = 0.0;
+    for (dz, wz) in z.1.iter().enumerate().take(shape[2]) {
+        for (dy, wy) in y.1.iter().enumerate().take(shape[1]) {
+            let start = grid.index([x.0, y.0 + dy, z.0 + dz]);
+            let near = coefficients[start..].iter().zip(&x.1[..shape[0].min(4)]);
+            sum += wz * wy * near.map(|(&c, wx)| f64::from(c) * wx).sum::<f64>();
+        }
+    }
+    sum as f32
 }
 
 fn largest_share(grid: &Grid, data: &[u16], p: [f64; 3]) -> u16 {
