@@ -12,9 +12,9 @@
 //!
 //! The inner loops know only a list of vectors and a list of tap offsets, not dimensions.
 //!
-//! Three other ways are taken where they are faster, see `way`: `winograd` for kernels of 3 × 3,
-//! `columns` where one or two channels are written, and `unrolled` where channels are many and
-//! positions few.
+//! Four other ways are taken where they are faster, see `way`: `winograd` for kernels of 3 × 3,
+//! `panels` (matrix products) for stride 2 and for the gradient of the weights, `columns` where one
+//! or two channels are written, and `unrolled` where channels are many and positions few.
 
 mod columns;
 mod correlate;
@@ -24,19 +24,21 @@ mod grad_weight;
 mod matrix;
 mod pack;
 mod pad;
+mod panels;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod tile;
 mod unrolled;
 mod way;
+mod window;
 mod winograd;
 
 use crate::simd::{Kernel, Lanes, Level};
 use crate::sums;
 use crate::threads;
 use rayon::prelude::*;
-use way::Way;
+use way::{Pass, Way};
 
 /// What lies outside the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +117,7 @@ impl Conv {
             bias.is_none_or(|b| b.len() == self.out_channels),
             "one bias per output channel"
         );
-        let way = Way::best(self, self.out_channels);
+        let way = Way::best(self, Pass::Forward);
         forward::forward(Level::best(), way, self, x, w, bias, y);
     }
 
@@ -127,7 +129,7 @@ impl Conv {
     /// As [`Conv::forward`].
     pub fn grad_input(&self, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         self.check(dx.len(), w.len(), dy.len());
-        let way = Way::best(self, self.in_channels);
+        let way = Way::best(self, Pass::Input);
         grad_input::grad_input(Level::best(), way, self, dy, w, dx);
     }
 
@@ -138,7 +140,7 @@ impl Conv {
     /// As [`Conv::forward`].
     pub fn grad_weight(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) {
         self.check(x.len(), dw.len(), dy.len());
-        let way = Way::best(self, self.out_channels);
+        let way = Way::best(self, Pass::Weight);
         grad_weight::grad_weight(Level::best(), way, self, x, dy, dw);
     }
 

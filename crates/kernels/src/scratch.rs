@@ -3,6 +3,7 @@
 //! A training step asks for the same few buffers over and over; fresh pages cost a fault each, so
 //! a buffer that is dropped goes to a pool and is handed out again.
 
+use crate::threads::CHECKED;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, PoisonError};
 
@@ -24,6 +25,15 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// A buffer of `len` elements: the smallest kept one that is large enough, else a new one.
     pub(crate) fn take(len: usize) -> Self {
+        if CHECKED {
+            // No longer than asked, and not a number where nothing is written.
+            let buffer = vec![f32::NAN; len];
+            return Self {
+                buffer,
+                start: 0,
+                len,
+            };
+        }
         let room = len + LINE;
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
         // The pool is sorted by length.
@@ -42,6 +52,9 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        if CHECKED {
+            return;
+        }
         let buffer = std::mem::take(&mut self.buffer);
         let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
         let at = pool.partition_point(|b| b.len() < buffer.len());

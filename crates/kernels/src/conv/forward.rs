@@ -6,7 +6,7 @@ use super::pad::{Layout, Source};
 use super::sweep::{Frame, Sweep};
 use super::way::Way;
 use super::winograd::Winograd;
-use super::{Conv, columns, positions, unrolled};
+use super::{Conv, columns, panels, positions, unrolled};
 use crate::scratch::Scratch;
 use crate::simd::Level;
 use crate::threads;
@@ -75,6 +75,7 @@ pub(super) fn forward(
         return;
     }
     match way {
+        Way::Panels => return panels::forward(level, conv, x, w, bias, y),
         Way::Columns => return columns::forward(level, conv, x, w, bias, y),
         Way::Unrolled => return unrolled::forward(level, conv, x, w, bias, y),
         Way::Winograd | Way::Direct => {}

@@ -10,7 +10,7 @@ use super::pad::{Layout, place};
 use super::sweep::{Frame, Sweep};
 use super::way::Way;
 use super::winograd::Winograd;
-use super::{Conv, Padding, columns, positions, unrolled};
+use super::{Conv, Padding, columns, panels, positions};
 use crate::scratch::Scratch;
 use crate::simd::Level;
 use crate::threads;
@@ -115,8 +115,9 @@ pub(super) fn grad_input(
         return;
     }
     match way {
+        // By panels `dy` is unrolled too, part by part.
+        Way::Panels | Way::Unrolled => return panels::grad_input(level, conv, dy, w, dx),
         Way::Columns => return columns::grad_input(level, conv, dy, w, dx),
-        Way::Unrolled => return unrolled::grad_input(level, conv, dy, w, dx),
         Way::Winograd | Way::Direct => {}
     }
     let axes = [0, 1, 2].map(|axis| Axis::new(conv, axis));
@@ -161,6 +162,10 @@ pub(super) fn grad_input(
         counts.max().unwrap_or(1).max(1)
     });
     let size = [0, 1, 2].map(|i| axes[i].len);
+    if size.contains(&0) {
+        // No output reads the image itself, only its padding.
+        return dx.fill(0.0);
+    }
     let layout = Layout {
         batch: conv.batch,
         channels: conv.out_channels,

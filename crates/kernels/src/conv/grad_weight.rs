@@ -11,7 +11,7 @@ use super::forward::Padded;
 use super::pack::{GRANULE, blocks, by_block};
 use super::tile::add_products;
 use super::way::Way;
-use super::{columns, unrolled, winograd};
+use super::{columns, panels, unrolled, winograd};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
@@ -47,6 +47,7 @@ pub(super) fn grad_weight(
         Way::Columns => return columns::grad_weight(level, conv, x, dy, dw),
         Way::Unrolled => return unrolled::grad_weight(level, conv, x, dy, dw),
         Way::Winograd => return winograd::grad_weight(level, conv, x, dy, dw),
+        Way::Panels => return panels::grad_weight(level, conv, x, dy, dw),
         Way::Direct => {}
     }
     let padded = Padded::new(level, conv, x, false);

@@ -75,6 +75,9 @@ pub(super) fn pack<'a>(
     let per_channel = in_channels * taps.len();
     let out_channels = blocks.last().map_or(0, |b| b.end);
     let mut packed = Scratch::take(out_channels * per_channel);
+    if packed.is_empty() {
+        return packed;
+    }
     let mut rest = &mut packed[..];
     let mut parts = Vec::with_capacity(blocks.len());
     for block in blocks {
@@ -89,9 +92,10 @@ pub(super) fn pack<'a>(
         .for_each(|(block, part)| {
             let n = block.len();
             for (channel, part) in part.chunks_exact_mut(taps.len() * n).enumerate() {
-                for (i, out) in block.clone().enumerate() {
-                    let from = weight(out, channel);
-                    for (to, &tap) in part[i..].iter_mut().step_by(n).zip(taps) {
+                let from: [&[f32]; 8] =
+                    std::array::from_fn(|i| weight(block.start + i.min(n - 1), channel));
+                for (to, &tap) in part.chunks_exact_mut(n).zip(taps) {
+                    for (to, from) in to.iter_mut().zip(from) {
                         *to = from[tap];
                     }
                 }

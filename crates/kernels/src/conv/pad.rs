@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use std::ops::Deref;
 
 /// Elements after the last one that a vector may read.
-const SLACK: usize = 32;
+pub(super) const SLACK: usize = 32;
 
 /// What a pass reads: a padded copy, or, where nothing is padded or moved, the input itself.
 pub(super) enum Source<'a> {
@@ -67,7 +67,7 @@ impl Layout {
         self.channels * self.channel_len()
     }
 
-    fn channel_len(&self) -> usize {
+    pub(super) fn channel_len(&self) -> usize {
         self.phases() * self.size.iter().product::<usize>()
     }
 
@@ -91,7 +91,7 @@ impl Layout {
         self.size[1] * self.row_stride()
     }
 
-    fn phase_stride(&self) -> usize {
+    pub(super) fn phase_stride(&self) -> usize {
         if self.planes {
             self.size.iter().product()
         } else {
@@ -126,6 +126,9 @@ impl Layout {
         let total = self.batch * self.sample_stride();
         let mut copy = Scratch::take(total + SLACK);
         copy[total..].fill(0.0);
+        if total == 0 {
+            return copy;
+        }
         let [r, s, t] = self.stride;
         let [_, rows, cols] = self.size;
         let source = |sample: usize, channel: usize, u: usize, v: usize| {

@@ -2,7 +2,8 @@
 //!
 //! There the weights are by far the largest operand, and putting them into another order costs as
 //! much as the sums. So the input is unrolled instead (im2col: for every position what every tap of
-//! every channel reads), and the weights are read as they lie: all passes are matrix products.
+//! every channel reads), and the weights are read as they lie: the forward pass and
+//! the gradient of the weights are matrix products.
 
 use super::matrix::Matrices;
 use super::pad::place;
@@ -113,48 +114,5 @@ pub(super) fn grad_weight(level: Level, conv: &Conv, x: &[f32], dy: &[f32], dw: 
             add: sample > 0,
         }
         .run(level, dw);
-    }
-}
-
-/// See [`Conv::grad_input`].
-pub(super) fn grad_input(level: Level, conv: &Conv, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-    let table = table(conv);
-    let (input, output, spatial) = lens(conv);
-    let columns = conv.in_channels * conv.taps();
-    let mut turned = Scratch::take(output);
-    let mut sums = Scratch::take(spatial * columns);
-    for (dx, dy) in dx.chunks_mut(input).zip(dy.chunks(output)) {
-        for (position, to) in turned.chunks_mut(conv.out_channels).enumerate() {
-            for (to, dy) in to.iter_mut().zip(dy.chunks(spatial)) {
-                *to = dy[position];
-            }
-        }
-        Matrices {
-            rows: spatial,
-            columns,
-            terms: conv.out_channels,
-            a: &turned,
-            a_row: conv.out_channels,
-            b: w,
-            b_row: columns,
-            c_row: columns,
-            add: false,
-        }
-        .run(level, &mut sums);
-        let sums = &sums;
-        dx.par_chunks_mut(input / conv.in_channels)
-            .enumerate()
-            .for_each(|(channel, dx)| {
-                dx.fill(0.0);
-                for (position, sums) in sums.chunks(columns).enumerate() {
-                    let sums = &sums[channel * conv.taps()..][..conv.taps()];
-                    let table = table[position..].iter().step_by(spatial);
-                    for (sum, &to) in sums.iter().zip(table) {
-                        if to != NOTHING {
-                            dx[to] += sum;
-                        }
-                    }
-                }
-            });
     }
 }

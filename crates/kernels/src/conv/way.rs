@@ -1,4 +1,4 @@
-//! Which of four ways computes a pass.
+//! Which of five ways computes a pass.
 
 use super::Conv;
 use super::winograd::{POINTS, TILE};
@@ -8,6 +8,8 @@ use super::winograd::{POINTS, TILE};
 pub(super) enum Way {
     /// The direct sum; see the module above.
     Direct,
+    /// Matrix products of unrolled input; see `panels`.
+    Panels,
     /// The kernel's columns as channels; see `columns`.
     Columns,
     /// Fewer products; see `winograd`.
@@ -21,6 +23,7 @@ impl Way {
     pub(super) fn can(self, conv: &Conv) -> bool {
         match self {
             Self::Direct => true,
+            Self::Panels => conv.batch > 0,
             Self::Columns => conv.kernel[2] > 1 && conv.stride[2] == 1 && conv.batch > 0,
             Self::Winograd => conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && conv.batch > 0,
             // A vector of any instruction set fits into every row of the matrices.
@@ -31,8 +34,12 @@ impl Way {
         }
     }
 
-    /// The fastest for a pass that writes `written` channels (filters, for the weights' gradient).
-    pub(super) fn best(conv: &Conv, written: usize) -> Self {
+    /// The fastest for a pass.
+    pub(super) fn best(conv: &Conv, pass: Pass) -> Self {
+        let written = match pass {
+            Pass::Forward | Pass::Weight => conv.out_channels,
+            Pass::Input => conv.in_channels,
+        };
         // One or two channels leave most registers empty.
         if Self::Columns.can(conv) && written <= 2 && conv.kernel[2] >= 3 {
             return Self::Columns;
@@ -41,7 +48,8 @@ impl Way {
         // tiles (about 8 a point and channel) and of weights (about 16 a point and pair).
         let [depth, rows, cols] = conv.out_size();
         let positions = conv.batch * depth * rows * cols;
-        if Self::Winograd.can(conv) && conv.in_channels.min(conv.out_channels) >= 12 {
+        let fewest = conv.in_channels.min(conv.out_channels);
+        if Self::Winograd.can(conv) && fewest >= 12 {
             let tiles = conv.batch * depth * rows.div_ceil(TILE) * cols.div_ceil(TILE);
             let pairs = conv.in_channels * conv.out_channels * conv.kernel[0];
             let products = tiles * POINTS * pairs;
@@ -51,11 +59,30 @@ impl Way {
                 return Self::Winograd;
             }
         }
-        // Fewer positions than channels on either side: more weights than unrolled inputs.
-        let few = positions <= conv.out_channels.min(conv.in_channels);
-        if few && Self::Unrolled.can(conv) && conv.taps() > 1 {
-            return Self::Unrolled;
+        if conv.taps() == 1 || fewest < 16 || !Self::Panels.can(conv) {
+            return Self::Direct;
         }
-        Self::Direct
+        // Fewer positions than channels on either side: more weights than unrolled inputs.
+        let few = positions <= fewest && Self::Unrolled.can(conv);
+        let strided = conv.stride != [1; 3];
+        match pass {
+            Pass::Forward | Pass::Weight if few => Self::Unrolled,
+            Pass::Weight => Self::Panels,
+            // The direct way would copy the whole input first, to split it by parity.
+            Pass::Forward if strided => Self::Panels,
+            // What is unrolled has to meet many channels.
+            Pass::Input if few || strided && written >= 64 => Self::Panels,
+            Pass::Forward | Pass::Input => Self::Direct,
+        }
     }
+}
+
+/// What is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    Forward,
+    /// The gradient of the input.
+    Input,
+    /// The gradient of the weights.
+    Weight,
 }

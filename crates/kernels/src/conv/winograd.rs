@@ -128,7 +128,7 @@ impl Winograd {
         weight: impl Fn(usize, usize) -> &'a [f32] + Sync,
         flipped: bool,
     ) -> Scratch {
-        let plane = self.out_channels * self.depth * self.in_channels;
+        let plane = plane_stride(self.out_channels * self.depth * self.in_channels);
         let mut weights = Scratch::take(POINTS * plane);
         let to = Shared::new(&mut weights);
         blocks.par_iter().with_max_len(1).for_each(|block| {
@@ -219,6 +219,11 @@ fn point_stride(channels: usize, row: usize) -> usize {
     channels * row + 16
 }
 
+/// Elements from point to point of `pairs` transformed weights, for the same reason.
+fn plane_stride(pairs: usize) -> usize {
+    pairs.next_multiple_of(16) + 16
+}
+
 /// A band of outputs.
 struct Task<'a> {
     of: &'a Winograd,
@@ -252,12 +257,12 @@ impl Kernel for Task<'_> {
         let out_row = row_stride(tiles);
         let out_point = point_stride(of.out_channels, out_row);
         let mut sums = Scratch::take(POINTS * out_point);
-        let plane = of.out_channels * of.depth * of.in_channels;
+        let pairs = of.out_channels * of.depth * of.in_channels;
         for point in 0..POINTS {
             // SAFETY: V is what Level::run chose; rows have room for a vector more than the tiles.
             unsafe {
                 Product {
-                    weights: &self.weights[point * plane..][..plane],
+                    weights: &self.weights[point * plane_stride(pairs)..][..pairs],
                     blocks: self.blocks,
                     channels: of.in_channels,
                     depth: of.depth,

@@ -448,52 +448,55 @@ impl<'w, F: Fn(usize, usize) -> &'w [f32]> Kernel for Weights<'_, F> {
         let n = self.block.len();
         let taps = 9 * self.depth;
         let start = self.block.start * self.depth * self.channels;
-        let end = self.block.end * self.depth * self.channels;
-        // Lanes are the channels of the block.
+        let len = n * self.depth * self.channels;
+        // Lanes are neighbours in the packed order: the block's channels, then the next column's.
         let mut lanes = [[0.0f32; 16]; 9];
-        for column in 0..self.depth * self.channels {
-            let (tap, channel) = (column / self.channels, column % self.channels);
-            for first in (0..n).step_by(V::LANES) {
-                let count = V::LANES.min(n - first);
-                for lane in 0..count {
-                    let weights = (self.weight)(self.block.start + first + lane, channel);
-                    if self.flipped {
-                        let weights = &weights[taps - 9 * (tap + 1)..][..9];
-                        for i in 0..9 {
-                            lanes[i][lane] = weights[8 - i];
-                        }
-                    } else {
-                        let weights = &weights[9 * tap..][..9];
-                        for i in 0..9 {
-                            lanes[i][lane] = weights[i];
-                        }
+        let (mut tap, mut channel, mut out) = (0, 0, 0);
+        for first in (0..len).step_by(V::LANES) {
+            let count = V::LANES.min(len - first);
+            for lane in 0..count {
+                let weights = (self.weight)(self.block.start + out, channel);
+                if self.flipped {
+                    let weights = &weights[taps - 9 * (tap + 1)..][..9];
+                    for i in 0..9 {
+                        lanes[i][lane] = weights[8 - i];
+                    }
+                } else {
+                    let weights = &weights[9 * tap..][..9];
+                    for i in 0..9 {
+                        lanes[i][lane] = weights[i];
                     }
                 }
-                let at = start + column * n + first;
-                // What a whole vector writes too much is written again for the next channel.
-                let whole = at + V::LANES <= end;
-                // SAFETY: V is what Level::run chose; no other task writes this block.
-                unsafe {
-                    let mut half = [[V::splat(0.0); SIDE]; 3];
-                    for i in 0..3 {
-                        let mut line = [V::splat(0.0); 3];
-                        for j in 0..3 {
-                            line[j] = V::load(lanes[3 * i + j].as_ptr());
-                        }
-                        half[i] = filter3(line);
+                out += 1;
+                if out == n {
+                    (channel, out) = (channel + 1, 0);
+                }
+                if channel == self.channels {
+                    (tap, channel) = (tap + 1, 0);
+                }
+            }
+            let at = start + first;
+            // SAFETY: V is what Level::run chose; no other task writes this block.
+            unsafe {
+                let mut half = [[V::splat(0.0); SIDE]; 3];
+                for i in 0..3 {
+                    let mut line = [V::splat(0.0); 3];
+                    for j in 0..3 {
+                        line[j] = V::load(lanes[3 * i + j].as_ptr());
                     }
-                    for j in 0..SIDE {
-                        let points = filter3([half[0][j], half[1][j], half[2][j]]);
-                        for i in 0..SIDE {
-                            let at = (i * SIDE + j) * self.plane + at;
-                            if whole {
-                                points[i].store(self.to.at(at, V::LANES));
-                            } else {
-                                let mut values = [0.0f32; 16];
-                                points[i].store(values.as_mut_ptr());
-                                let to = self.to.at(at, count);
-                                to.copy_from_nonoverlapping(values.as_ptr(), count);
-                            }
+                    half[i] = filter3(line);
+                }
+                for j in 0..SIDE {
+                    let points = filter3([half[0][j], half[1][j], half[2][j]]);
+                    for i in 0..SIDE {
+                        let at = (i * SIDE + j) * self.plane + at;
+                        if count == V::LANES {
+                            points[i].store(self.to.at(at, V::LANES));
+                        } else {
+                            let mut values = [0.0f32; 16];
+                            points[i].store(values.as_mut_ptr());
+                            let to = self.to.at(at, count);
+                            to.copy_from_nonoverlapping(values.as_ptr(), count);
                         }
                     }
                 }

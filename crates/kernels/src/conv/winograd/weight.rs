@@ -8,7 +8,7 @@ mod over_channels;
 mod over_tiles;
 
 use super::transform::{Tiles, Transform, to_taps};
-use super::{POINTS, SIDE, TILE, Winograd, point_stride, row_stride};
+use super::{POINTS, SIDE, TILE, Winograd, plane_stride, point_stride, row_stride};
 use crate::conv::pack::blocks;
 use crate::conv::{Conv, Padding};
 use crate::scratch::Scratch;
@@ -33,7 +33,7 @@ pub(in crate::conv) fn grad_weight(
     let of = Winograd::forward(conv);
     let blocks = blocks(level, conv.out_channels);
     let columns = of.depth * of.in_channels;
-    let plane = of.out_channels * columns;
+    let plane = plane_stride(of.out_channels * columns);
     let cols = of.tiles()[1];
     let mut sums = Scratch::take(POINTS * plane);
     for (number, band) in of.bands(1, BAND).iter().enumerate() {
