@@ -16,6 +16,7 @@ it was, and a training with it. Files given start a training anew. Ops are calle
 before each series; steps are not, since each one moves the weights.
 
     python peer.py --threads 2
+    python peer.py --device cuda --precision bf16
 """
 
 import argparse
@@ -51,19 +52,30 @@ def peak_rss_mb() -> float:
 
 
 def timed(work: Callable[[], Any], repeat: int) -> tuple[list[float], list[Any]]:
-    """Milliseconds of each call, and what the calls gave."""
+    """Milliseconds of each call to its end, and what the calls gave."""
     milliseconds, results = [], []
     for _ in range(repeat):
         start = time.perf_counter()
         results.append(work())
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
         milliseconds.append((time.perf_counter() - start) * 1e3)
     return milliseconds, results
+
+
+def rounded(precision: str) -> None:
+    """Has CUDA multiply f32 as TF32, or not."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
 
 
 class Server:
     """Answers requests, keeping what it last built."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str, mixed: bool) -> None:
+        self.device = device
+        self.mixed = mixed
         self.key: str | None = None
         self.subject: Any = None
 
@@ -72,13 +84,20 @@ class Server:
         if key != self.key:
             # Two at once would count double in the memory.
             self.key, self.subject = None, None
-            self.subject = build(description)
+            with torch.device(self.device):
+                self.subject = build(description)
             self.key = key
         return self.subject
 
+    def mixing(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """The work in automatic mixed precision, where that is asked for."""
+        if not self.mixed:
+            return work
+        return torch.autocast(self.device, torch.bfloat16)(work)
+
     def answer(self, request: dict) -> dict:
         if "op" in request:
-            work = self.kept(request["op"], ops.build).of_pass(request["pass"])
+            work = self.mixing(self.kept(request["op"], ops.build).of_pass(request["pass"]))
             work()
             return {"ms": timed(work, request["repeat"])[0]}
         if not ("step" in request or "infer" in request):
@@ -86,7 +105,7 @@ class Server:
         training = self.kept(request.get("step") or request["infer"], steps.build)
         if request.get("weights"):
             training.load(request["weights"], request["inputs"])
-        work = training.step if "step" in request else training.infer
+        work = self.mixing(training.step if "step" in request else training.infer)
         milliseconds, results = timed(work, request["repeat"])
         answer = {"ms": milliseconds, "peak_rss_mb": peak_rss_mb()}
         if "step" in request:
@@ -97,7 +116,16 @@ class Server:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--threads", type=int, default=os.cpu_count())
-    torch.set_num_threads(arguments.parse_args().threads)
+    arguments.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    arguments.add_argument(
+        "--precision",
+        choices=("f32", "tf32", "bf16"),
+        default="f32",
+        help="of products: on CUDA rounded to TF32; bf16 is automatic mixed precision",
+    )
+    given = arguments.parse_args()
+    torch.set_num_threads(given.threads)
+    rounded(given.precision)
     torch.manual_seed(1)
     # The program that started this one decides when it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -110,8 +138,14 @@ def main() -> None:
 
     version = torch.__version__.split("+")[0]
     threads = torch.get_num_threads()
-    say({"peer": f"PyTorch {version}", "threads": threads, "allocator": allocator()})
-    server = Server()
+    where = ", ".join(
+        word
+        for word, usual in ((given.device, "cpu"), (given.precision, "f32"))
+        if word != usual
+    )
+    name = f"PyTorch {version}" + (f" ({where})" if where else "")
+    say({"peer": name, "threads": threads, "allocator": allocator()})
+    server = Server(given.device, given.precision == "bf16")
     for line in sys.stdin:
         try:
             say(server.answer(json.loads(line)))

@@ -37,7 +37,7 @@ class Training:
         self.nets.load_state_dict(load_file(weights))
         given = load_file(inputs)
         for name, held in self.inputs.items():
-            self.inputs[name] = given[name].to(held.dtype).reshape(held.shape)
+            self.inputs[name] = given[name].to(held).reshape(held.shape)
         self.start()
 
     def double(self) -> None:
