@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, ValueEnum};
+use crossmod_learn::Error;
+use crossmod_learn::device::Kind;
 
 use crate::context::Context;
-use crate::error::{self, Usage};
+use crate::error;
 use crate::output;
 use crate::verb::Verb;
 
@@ -24,7 +26,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Where nets run; this build knows the CPU only
+    #[cfg_attr(feature = "gpu", doc = "Where nets run")]
+    #[cfg_attr(
+        not(feature = "gpu"),
+        doc = "Where nets run; this build knows the CPU only"
+    )]
     #[arg(long, global = true, value_enum, default_value_t = Device::Cpu, value_name = "DEVICE")]
     device: Device,
     /// Threads to use [default: one per core]
@@ -42,24 +48,41 @@ pub(crate) struct Global {
     quiet: bool,
 }
 
+/// Those this build cannot use are known, but not shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Device {
+    #[cfg_attr(feature = "gpu", doc = "The CPU")]
     Cpu,
-    #[value(hide = true)]
+    #[cfg_attr(feature = "gpu", doc = "A GPU through Vulkan, Metal or DX12")]
+    #[cfg_attr(not(feature = "gpu"), value(hide = true))]
     Gpu,
-    #[value(hide = true)]
+    #[cfg_attr(feature = "vulkan", doc = "A GPU through Vulkan, with SPIR-V")]
+    #[cfg_attr(not(feature = "vulkan"), value(hide = true))]
     Vulkan,
-    #[value(hide = true)]
+    #[cfg_attr(feature = "cuda", doc = "An NVIDIA GPU through CUDA")]
+    #[cfg_attr(not(feature = "cuda"), value(hide = true))]
     Cuda,
+}
+
+impl Device {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Cpu => Kind::Cpu,
+            Self::Gpu => Kind::Gpu,
+            Self::Vulkan => Kind::Vulkan,
+            Self::Cuda => Kind::Cuda,
+        }
+    }
 }
 
 impl Global {
     /// Puts the options into effect.
     pub(crate) fn apply(&self) -> anyhow::Result<Context> {
-        if self.device != Device::Cpu {
-            return Err(Usage::error(
-                "expected --device cpu, the only one this build can use; leave --device out",
-            ));
+        let device = self.device.kind();
+        if !device.built() {
+            // Also said of verbs that use none: who asks for one expects it.
+            let device = device.name();
+            return Err(Error::DeviceNotBuilt { device }.into());
         }
         if let Some(threads) = self.threads {
             rayon::ThreadPoolBuilder::new()
@@ -67,6 +90,7 @@ impl Global {
                 .build_global()?;
         }
         Ok(Context {
+            device,
             json: self.json,
             verbose: self.verbose,
             quiet: self.quiet,

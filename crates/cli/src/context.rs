@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crossmod_learn::device::{Kind, Processor};
+
 use crate::error::FAILED;
 use crate::output;
 use crate::progress::Bar;
@@ -9,6 +11,8 @@ use crate::progress::Bar;
 /// How the program was called.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Context {
+    /// Where nets are to run.
+    pub(crate) device: Kind,
     /// Results as one JSON object.
     pub(crate) json: bool,
     /// More detail.
@@ -36,6 +40,15 @@ impl From<Outcome> for ExitCode {
 }
 
 impl Context {
+    /// The device nets run on; which one, if not the CPU, is noted.
+    pub(crate) fn processor(&self) -> anyhow::Result<Processor> {
+        let processor = Processor::find(self.device)?;
+        if let Some(name) = processor.driver_name() {
+            self.note(&format!("nets run on {name}"));
+        }
+        Ok(processor)
+    }
+
     /// Progress on stderr; from here on Ctrl-C asks the work to stop instead of ending it.
     pub(crate) fn progress(&self) -> anyhow::Result<Bar> {
         Bar::new(self.quiet)

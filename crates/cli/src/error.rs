@@ -53,9 +53,13 @@ fn messages(failure: &anyhow::Error) -> Vec<String> {
 }
 
 fn code(failure: &anyhow::Error) -> u8 {
+    use crossmod_learn::Error::{DeviceNotBuilt, Recipe};
     let wrong_usage = failure.chain().any(|cause| {
         cause.is::<Usage>()
-            || matches!(cause.downcast_ref(), Some(crossmod_learn::Error::Recipe(_)))
+            || matches!(
+                cause.downcast_ref(),
+                Some(Recipe(_) | DeviceNotBuilt { .. })
+            )
     });
     if wrong_usage { WRONG_USAGE } else { FAILED }
 }
@@ -85,6 +89,11 @@ mod tests {
         assert_eq!(
             code(&crossmod_learn::Error::Interrupted { step: 3 }.into()),
             1
+        );
+        let device = "cuda";
+        assert_eq!(
+            code(&crossmod_learn::Error::DeviceNotBuilt { device }.into()),
+            2
         );
     }
 }

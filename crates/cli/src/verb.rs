@@ -6,6 +6,7 @@ mod convert;
 mod demo;
 mod evaluate;
 mod info;
+mod plan;
 mod predict;
 mod train;
 mod translate;
@@ -26,6 +27,8 @@ pub(crate) enum Verb {
     Info(info::Args),
     /// Find what is wrong with a dataset before training does
     Check(check::Args),
+    /// Decide how a dataset is to be segmented, and say why
+    Plan(plan::Args),
     /// Turn, resample or change the format of a volume
     Convert(convert::Args),
     /// Train a run from a recipe, or continue one
@@ -46,6 +49,7 @@ impl Verb {
             Self::Demo(args) => demo::run(args, context),
             Self::Info(args) => info::run(args, context),
             Self::Check(args) => check::run(args, context),
+            Self::Plan(args) => plan::run(args, context),
             Self::Convert(args) => convert::run(args, context),
             Self::Train(args) => train::run(args, context),
             Self::Translate(args) => translate::run(args, context),

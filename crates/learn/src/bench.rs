@@ -1,6 +1,8 @@
 //! Whole training steps and inference on made-up data, to be timed and to be compared with those of
 //! another program, which starts from the same weights and inputs.
 
+#[cfg(all(test, feature = "gpu"))]
+mod gpu;
 mod synseg;
 mod unet3d;
 
@@ -9,9 +11,11 @@ use std::path::Path;
 use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use crate::device::Processor;
 use crate::fit::Losses;
+use crate::net::ResNetConfig;
 use crate::net::weights::{Named, save};
-use crate::{Error, Result, device};
+use crate::{Error, Result};
 
 /// What is trained, and its size; one sample a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,23 +65,29 @@ pub trait Subject {
     fn infer(&mut self) -> Result<()>;
 }
 
-/// Builds what `config` describes, weights and data drawn from `seed`.
+/// Builds what `config` describes on a processor, weights and data drawn from `seed`.
 ///
 /// # Errors
 /// [`Error::Recipe`] where the sizes do not suit the nets.
-pub fn subject(config: &StepConfig, seed: u64) -> Result<Box<dyn Subject>> {
+pub fn subject(config: &StepConfig, seed: u64, processor: &Processor) -> Result<Box<dyn Subject>> {
+    let processor = processor.clone();
     Ok(match *config {
         StepConfig::Synseg {
             width,
             blocks,
             classes,
             size,
-        } => Box::new(synseg::Synseg::new(width, blocks, classes, size, seed)?),
+        } => {
+            let net = ResNetConfig { width, blocks };
+            Box::new(synseg::Synseg::new(net, classes, size, seed, processor)?)
+        }
         StepConfig::Unet3d {
             ref features,
             classes,
             size,
-        } => Box::new(unet3d::Unet3d::new(features, classes, size, seed)?),
+        } => Box::new(unet3d::Unet3d::new(
+            features, classes, size, seed, processor,
+        )?),
     })
 }
 
@@ -113,9 +123,19 @@ fn write(weights: (&Path, Vec<Named>), inputs: (&Path, Vec<Named>)) -> Result<()
     save(inputs.0, &inputs.1)
 }
 
-/// A sample on the device of inference.
-fn still<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), &device::cpu())
+/// Runs `net` on a sample, and waits for the end.
+fn infer<const D: usize>(
+    net: impl FnOnce(Tensor<D>) -> Tensor<D>,
+    values: &[f32],
+    shape: [usize; D],
+    processor: &Processor,
+) -> Result<()> {
+    let device = processor.inference();
+    let data = TensorData::new(values.to_vec(), shape);
+    let _logits = net(Tensor::from_data(data, &device));
+    device
+        .sync()
+        .map_err(|e| Error::DeviceFailed(e.to_string()))
 }
 
 #[cfg(test)]
@@ -145,7 +165,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name);
         for config in small() {
-            let build = |seed| subject(&config, seed);
+            let build = |seed| subject(&config, seed, &Processor::cpu());
             let (mut one, mut same, mut other) = (build(1)?, build(1)?, build(2)?);
             one.save(&path("weights"), &path("inputs"))?;
             let weights = || -> Result<Vec<Named>> {
@@ -177,7 +197,8 @@ mod tests {
             *size = [4, 5, 8];
         }
         for config in [synseg, unet] {
-            let error = subject(&config, 1).err().expect("refused").to_string();
+            let refused = subject(&config, 1, &Processor::cpu());
+            let error = refused.err().expect("refused").to_string();
             assert!(error.starts_with("expected"), "{error}");
         }
     }

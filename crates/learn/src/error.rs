@@ -42,6 +42,29 @@ pub enum Error {
         /// The step.
         step: u64,
     },
+    /// A device whose feature was not compiled in.
+    #[error(
+        "expected a device of this build, found {device}; build with `cargo build --release \
+         --features {device}`, or leave --device out"
+    )]
+    DeviceNotBuilt {
+        /// Its name.
+        device: &'static str,
+    },
+    /// A device that is not there.
+    #[error(
+        "expected a GPU and its driver for --device {device}, found none ({reason}); install the \
+         driver, or leave --device out"
+    )]
+    DeviceNotFound {
+        /// Its name.
+        device: &'static str,
+        /// What the search said.
+        reason: String,
+    },
+    /// A device that gave up, for want of memory or because its driver did.
+    #[error("the device could not compute this: {0}")]
+    DeviceFailed(String),
     /// The user asked to stop; what was reached is saved.
     #[error("interrupted at step {step}; continue with --resume")]
     Interrupted {

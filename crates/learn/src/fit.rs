@@ -2,6 +2,7 @@
 
 mod adam;
 mod budget;
+mod gradients;
 mod log;
 mod pool;
 mod run;
@@ -12,6 +13,7 @@ mod train;
 
 pub use adam::{Adam, AdamConfig};
 pub use budget::Budget;
+pub use gradients::NetGradients;
 pub use log::{Row, read as read_log};
 pub use pool::ImagePool;
 pub use run::{Manifest, RunFolder, State, write_json};

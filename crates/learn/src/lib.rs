@@ -14,6 +14,7 @@ pub mod ops;
 pub mod plan;
 mod progress;
 pub mod recipe;
+pub mod segment;
 pub mod window;
 
 pub use error::Error;

@@ -1,11 +1,14 @@
 //! The nets' arithmetic as differentiable Burn operations.
 //!
-//! On the CPU each operation and its gradient is one kernel of `crossmod-kernels`; Burn keeps the
-//! tape. The public functions take and return plain tensors, so a net does not know which device
-//! runs it. Tensors are f32, images `[batch, channels, height, width]` and volumes
-//! `[batch, channels, depth, height, width]`; the operations below take either.
+//! On the CPU each operation and its gradient is one kernel of `crossmod-kernels`, on a GPU (feature
+//! `gpu`) a composition of Burn's; Burn keeps the tape. The public functions take and return plain
+//! tensors, so a net does not know which device runs it. Tensors are f32, images
+//! `[batch, channels, height, width]` and volumes `[batch, channels, depth, height, width]`; the
+//! operations below take either.
 
 mod autodiff;
+#[cfg(feature = "gpu")]
+mod cube;
 mod flex;
 mod simple;
 #[cfg(test)]
@@ -13,7 +16,7 @@ mod tests;
 
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
-pub use crossmod_kernels::{Activation, Distance, Interpolation, Padding, SoftDice};
+pub use crossmod_kernels::{Activation, Distance, Interpolation, Padding, Pointwise, SoftDice};
 pub use simple::Segmentation;
 use simple::{Binary, Unary};
 use std::sync::Arc;
@@ -66,8 +69,8 @@ impl Walk {
     }
 }
 
-/// The forward operations; implemented by the CPU backend and, with tape, by autodiff over it.
-#[backend_extension(Flex, Autodiff)]
+/// The forward operations; implemented by the backends and, with tape, by autodiff over them.
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 pub(crate) trait NetOps: Backend {
     /// See [`conv`].
     fn net_conv(
@@ -270,6 +273,15 @@ fn binary<const D: usize>(a: Tensor<D>, b: Tensor<D>, op: Binary) -> Tensor<1> {
         b.into_dispatch(),
         op,
     ))
+}
+
+/// An activation that follows no normalisation.
+///
+/// # Shapes
+/// `[n, c, (d,) h, w]` in and out.
+#[must_use]
+pub fn pointwise<const D: usize>(x: Tensor<D>, of: Pointwise) -> Tensor<D> {
+    unary(x, Unary::Pointwise(of))
 }
 
 /// Maxima of blocks; `factor`, 1 or 2, along depth, height and width (images: `[1, 2, 2]`). An odd

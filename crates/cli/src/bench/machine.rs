@@ -16,6 +16,9 @@ pub(crate) struct Machine {
     cores: Option<usize>,
     /// Threads that both sides were given.
     pub(crate) threads: usize,
+    /// What our nets run on, if not the processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
     /// Instructions in use by our kernels.
     pub(crate) instructions: &'static str,
     /// The most multiply-adds of these threads, measured now.
@@ -42,11 +45,17 @@ impl Machine {
                 .to_owned(),
             cores: cores(&info),
             threads,
+            device: None,
             instructions: instructions(),
             fma_peak_gflops: fma_peak(threads),
             memory_gb: read("/proc/meminfo").and_then(|text| kib(&text, "MemTotal")),
             load,
         }
+    }
+
+    /// The same with nets on a device of this name.
+    pub(crate) fn with_device(self, device: Option<String>) -> Self {
+        Self { device, ..self }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::Context as _;
+use crossmod_learn::device::Kind;
 use serde_json::Value;
 
 /// What PyTorch's own tuning guide sets jemalloc to: memory is kept, not given back.
@@ -40,11 +41,13 @@ impl Process {
     }
 
     /// This program's other side: `crossmod bench train --side ours`.
-    pub(crate) fn ours(threads: usize) -> anyhow::Result<Self> {
+    pub(crate) fn ours(threads: usize, device: Kind) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("could not find this program's file")?;
         let threads = threads.to_string();
         let arguments = ["bench", "train", "--side", "ours", "--quiet", "--threads"];
-        Self::start(Command::new(program).args(arguments).arg(threads))
+        let mut command = Command::new(program);
+        command.args(arguments).arg(threads);
+        Self::start(command.args(["--device", device.name()]))
     }
 
     /// The answer to a request.
@@ -107,6 +110,8 @@ pub(crate) struct PeerCommand<'a> {
     pub(crate) script: &'a Path,
     /// Threads it may use.
     pub(crate) threads: usize,
+    /// What else it is told.
+    pub(crate) options: &'a [String],
 }
 
 impl PeerCommand<'_> {
@@ -153,7 +158,7 @@ impl PeerCommand<'_> {
         let mut command = Command::new(self.python);
         let threads = self.threads.to_string();
         let arguments = [OsStr::new("--threads"), OsStr::new(&threads)];
-        command.arg(self.script).args(arguments);
+        command.arg(self.script).args(arguments).args(self.options);
         if let Some(library) = preload {
             command
                 .env("LD_PRELOAD", library)

@@ -95,9 +95,13 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let machine = &self.machine;
         let mut text = format!(
-            "{}, {} threads, {}, FMA peak {:.0} GFLOP/s\n\n",
+            "{}, {} threads, {}, FMA peak {:.0} GFLOP/s\n",
             machine.cpu, machine.threads, machine.instructions, machine.fma_peak_gflops
         );
+        if let Some(device) = &machine.device {
+            text.push_str(&format!("our nets run on {device}\n"));
+        }
+        text.push('\n');
         text.push_str(&table(&self.rows));
         for summary in &self.passes {
             text.push_str(&format!(

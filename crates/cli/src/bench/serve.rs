@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use crossmod_learn::bench::{StepConfig, Subject, subject};
+use crossmod_learn::device::Processor;
 use crossmod_learn::fit::Losses;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -44,8 +45,11 @@ enum Request {
 }
 
 /// Answers until the requests end.
-pub(crate) fn serve() -> anyhow::Result<()> {
-    let mut server = Server { held: None };
+pub(crate) fn serve(processor: Processor) -> anyhow::Result<()> {
+    let mut server = Server {
+        processor,
+        held: None,
+    };
     for line in std::io::stdin().lock().lines() {
         let answer = server
             .answer(&line?)
@@ -56,6 +60,7 @@ pub(crate) fn serve() -> anyhow::Result<()> {
 }
 
 struct Server {
+    processor: Processor,
     held: Option<(StepConfig, Box<dyn Subject>)>,
 }
 
@@ -70,7 +75,7 @@ impl Server {
                 inputs,
             } => {
                 self.held = None;
-                let subject = subject(&start, SEED)?;
+                let subject = subject(&start, SEED, &self.processor)?;
                 subject.save(&weights, &inputs)?;
                 self.held = Some((start, subject));
                 Ok(json!({}))

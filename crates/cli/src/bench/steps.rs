@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use crossmod_learn::Progress;
 use crossmod_learn::bench::StepConfig;
+use crossmod_learn::device::Kind;
 use serde_json::{Map, Value, json};
 
 use super::compare::{Side, Turns, median};
@@ -96,6 +97,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) steps: usize,
     /// Threads of each side.
     pub(crate) threads: usize,
+    /// What our side runs on.
+    pub(crate) device: Kind,
     pub(crate) peer: Option<PeerCommand<'a>>,
     /// Whether the peer takes the steps in f64 too, by which both sides are judged.
     pub(crate) reference: bool,
@@ -112,7 +115,7 @@ pub(crate) fn rows(
     let [weights, inputs] =
         ["weights", "inputs"].map(|name| plan.scratch.join(format!("{name}.safetensors")));
     let from = |config: &Value| json!({ "step": config, "weights": weights, "inputs": inputs, "repeat": 0 });
-    let mut ours = Process::ours(plan.threads)?;
+    let mut ours = Process::ours(plan.threads, plan.device)?;
     ours.ask(&json!({ "start": config, "weights": weights, "inputs": inputs }))?;
     let mut peer = plan.peer.map(|peer| peer.start()).transpose()?;
     let peers = peer.as_mut();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use crossmod_learn::Progress as _;
+use crossmod_learn::device::Kind;
 use crossmod_learn::fit::write_json;
 
 use super::train::positive;
@@ -61,6 +62,9 @@ struct Common {
         requires = "peer"
     )]
     peer_script: PathBuf,
+    /// An option for the peer, such as --peer-option=--device=cuda; may be repeated
+    #[arg(long, value_name = "OPTION", requires = "peer")]
+    peer_option: Vec<String>,
     /// Also write the result as JSON
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -72,6 +76,7 @@ impl Common {
             python,
             script: &self.peer_script,
             threads: rayon::current_num_threads(),
+            options: &self.peer_option,
         })
     }
 
@@ -122,6 +127,13 @@ fn machine(context: &Context) -> Machine {
 }
 
 fn run_ops(args: &OpsArgs, context: &Context) -> anyhow::Result<Outcome> {
+    if context.device != Kind::Cpu {
+        return Err(Usage::error(format!(
+            "expected --device cpu, whose kernels `bench ops` measures, found {}; `bench train` \
+             measures any device",
+            context.device.name()
+        )));
+    }
     let chosen = args.common.choose(ops::list(), Op::name)?;
     let machine = machine(context);
     let mut progress = context.progress()?;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crossmod_learn::device::Processor;
 use crossmod_learn::fit::{Budget, Summary, write_json};
 use crossmod_learn::recipe::{self, Recipe, Request};
 use crossmod_learn::{Error, Progress, window};
@@ -112,6 +113,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let minutes = args.steps.is_none().then_some(args.minutes);
     let asked = json!({"seed": args.seed, "minutes": minutes, "steps": args.steps});
+    let processor = context.processor()?;
     folder::make(&args.out, args.force, &asked)?;
     let mut progress = context.progress()?;
     progress.stage("making the study");
@@ -120,7 +122,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         ..StudyConfig::default()
     };
     let study = write_study(&args.out.join("study"), &config)?;
-    let arms = train_all(args, &study, &mut progress, context.verbose)
+    let arms = train_all(args, &study, &processor, &mut progress, context.verbose)
         .map_err(|failure| interrupted(failure, &args.out))?;
     progress.stage("drawing");
     let metrics = metrics(&arms, began.elapsed());
@@ -135,6 +137,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 fn train_all(
     args: &Args,
     study: &Study,
+    processor: &Processor,
     progress: &mut Bar,
     notes: bool,
 ) -> anyhow::Result<Vec<Trained>> {
@@ -152,6 +155,7 @@ fn train_all(
                 arm.train(
                     args,
                     study,
+                    processor,
                     Named {
                         name,
                         inner,
@@ -191,7 +195,13 @@ fn train_all(
 }
 
 impl Arm {
-    fn train(&self, args: &Args, study: &Study, mut progress: Named) -> anyhow::Result<Trained> {
+    fn train(
+        &self,
+        args: &Args,
+        study: &Study,
+        processor: &Processor,
+        mut progress: Named,
+    ) -> anyhow::Result<Trained> {
         let run = args.out.join("runs").join(self.recipe);
         let recipe = self.resolve(args.seed)?;
         let target = if recipe.kind == recipe::Kind::TargetSupervised {
@@ -208,6 +218,7 @@ impl Arm {
                 Some(steps) => Budget::Steps(steps),
                 None => Budget::Minutes(args.minutes * self.share),
             }),
+            processor: processor.clone(),
         };
         let summary = recipe::start(&request, &mut progress)?;
         let predictions = predictions(&args.out, self.recipe);
@@ -216,6 +227,7 @@ impl Arm {
             &study.mr.join("imagesTs"),
             &predictions,
             None,
+            processor,
             &mut progress,
         )?;
         if self.recipe == ADAPTED {
@@ -225,6 +237,7 @@ impl Arm {
                 &from,
                 &to,
                 window::Direction::SourceToTarget,
+                processor,
                 &mut progress,
             )?;
         }

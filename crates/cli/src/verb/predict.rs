@@ -40,9 +40,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         Side::Source => Domain::Source,
         Side::Target => Domain::Target,
     });
+    let processor = context.processor()?;
     let mut progress = context.progress()?;
-    let written = window::predict(&args.run, &args.input, &args.output, domain, &mut progress)
-        .map_err(after_files)?;
+    let written = window::predict(
+        &args.run,
+        &args.input,
+        &args.output,
+        domain,
+        &processor,
+        &mut progress,
+    )
+    .map_err(after_files)?;
     drop(progress);
     let out = args.output.display();
     context.result(

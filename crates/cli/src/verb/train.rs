@@ -88,6 +88,7 @@ fn start(args: &Args, context: &Context) -> anyhow::Result<Summary> {
         target: args.target.clone(),
         out: args.out.clone(),
         budget: budget(args),
+        processor: context.processor()?,
     };
     let mut progress = context.progress()?;
     Ok(recipe::start(&request, &mut progress)?)
@@ -97,8 +98,15 @@ fn resume(args: &Args, context: &Context) -> anyhow::Result<Summary> {
     let run = RunFolder::open(&args.out)?;
     check_recipe(args, &run)?;
     check_data(args, &run)?;
+    let processor = context.processor()?;
     let mut progress = context.progress()?;
-    Ok(recipe::resume(&args.out, budget(args), &mut progress)?)
+    let budget = budget(args);
+    Ok(recipe::resume(
+        &args.out,
+        budget,
+        &processor,
+        &mut progress,
+    )?)
 }
 
 fn budget(args: &Args) -> Option<Budget> {

@@ -44,12 +44,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         Direction::SourceToTarget => window::Direction::SourceToTarget,
         Direction::TargetToSource => window::Direction::TargetToSource,
     };
+    let processor = context.processor()?;
     let mut progress = context.progress()?;
     let written = window::translate(
         &args.run,
         &args.input,
         &args.output,
         direction,
+        &processor,
         &mut progress,
     )
     .map_err(after_files)?;

@@ -1,6 +1,7 @@
 //! The program as a user runs it: the built binary, its exit codes, and what it prints.
 
 mod data;
+mod plan;
 mod runs;
 mod trial;
 mod usage;

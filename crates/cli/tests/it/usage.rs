@@ -2,10 +2,11 @@
 
 use crate::trial::Trial;
 
-const VERBS: [&str; 9] = [
+const VERBS: [&str; 10] = [
     "demo",
     "info",
     "check",
+    "plan",
     "convert",
     "train",
     "translate",
@@ -62,7 +63,6 @@ fn wrong_usage_exits_with_two_and_names_the_right_word() {
         ),
         ("convert a.nii b.nii --orient RLS", "such as RAS"),
         ("info a.nii --threads 0", "--threads"),
-        ("info a.nii --device cuda", "--device cpu"),
         ("predict run . .", "another place than IN"),
         ("bench ops --filter tensor", "the rows are: conv2d"),
         ("bench train --peer-script x", "--peer <PYTHON>"),
@@ -74,6 +74,17 @@ fn wrong_usage_exits_with_two_and_names_the_right_word() {
         assert!(shown && said.stdout.is_empty(), "{said:?}");
     }
     assert!(!trial.path("run").exists());
+}
+
+#[cfg(not(feature = "gpu"))]
+#[test]
+fn a_device_this_build_does_not_know_names_its_feature() {
+    let trial = Trial::new();
+    for device in ["gpu", "vulkan", "cuda"] {
+        let said = trial.run(&format!("info a.nii --device {device}")).exits(2);
+        let feature = format!("--features {device}");
+        assert!(said.stderr.contains(&feature), "{said:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::path::Path;
 use burn::module::Module as _;
 use crossmod_volume::rng::{Rng, case_id};
 
-use super::{Subject, classes_array, expect, image_array, still, write};
+use super::{Subject, classes_array, expect, image_array, infer, write};
 use crate::Result;
 use crate::batch::Batch;
+use crate::device::Processor;
 use crate::fit::Losses;
 use crate::net::weights::{Named, collect};
 use crate::net::{PatchGan, PatchGanConfig, ResNet, ResNetConfig, Segmentor, SegmentorConfig};
@@ -19,16 +20,18 @@ pub(super) struct Synseg {
     source: Batch,
     target: Batch,
     steps: u64,
+    processor: Processor,
 }
 
 impl Synseg {
     pub(super) fn new(
-        width: usize,
-        blocks: usize,
+        net: ResNetConfig,
         classes: usize,
         size: [usize; 2],
         seed: u64,
+        processor: Processor,
     ) -> Result<Self> {
+        let width = net.width;
         let [rows, columns] = size;
         let suits =
             rows == columns && rows.is_multiple_of(ResNet::MULTIPLE) && rows >= PatchGan::MIN_SIDE;
@@ -36,7 +39,6 @@ impl Synseg {
         expect(suits, what, size)?;
         expect(width > 0, "a width of at least 1", width)?;
         expect((2..=256).contains(&classes), "2 to 256 classes", classes)?;
-        let net = ResNetConfig { width, blocks };
         let recipe = Recipe {
             seed,
             batch: 1,
@@ -61,11 +63,12 @@ impl Synseg {
             }
         };
         Ok(Self {
-            learner: Learner::new(&recipe, classes),
+            learner: Learner::new(&recipe, classes, &processor),
             rate: recipe.optimizer.learning_rate,
             source: batch("source", true),
             target: batch("target", false),
             steps: 0,
+            processor,
         })
     }
 
@@ -113,8 +116,13 @@ impl Subject for Synseg {
 
     fn infer(&mut self) -> Result<()> {
         let side = self.target.patch;
-        let image = still(&self.target.images, [1, 1, side, side]);
-        let _logits = self.learner.segmentor().valid().forward(image);
-        Ok(())
+        let net = self.learner.segmentor().valid();
+        let shape = [1, 1, side, side];
+        infer(
+            |x| net.forward(x),
+            &self.target.images,
+            shape,
+            &self.processor,
+        )
     }
 }

@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use burn::module::Module as _;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use crossmod_volume::rng::{Rng, case_id};
 
-use super::{Subject, classes_array, expect, image_array, still, write};
-use crate::fit::{Losses, Sgd, SgdConfig};
+use super::{Subject, classes_array, expect, image_array, infer, write};
+use crate::Result;
+use crate::device::Processor;
+use crate::fit::{Losses, NetGradients, Sgd, SgdConfig};
 use crate::loss::cross_entropy;
 use crate::net::weights::collect;
 use crate::net::{UNet3d, UNet3dConfig};
 use crate::recipe::scalar;
-use crate::{Result, device};
 
 pub(super) struct Unet3d {
     net: UNet3d,
@@ -21,7 +22,7 @@ pub(super) struct Unet3d {
     size: [usize; 3],
     image: Vec<f32>,
     classes: Vec<u16>,
-    device: Device,
+    processor: Processor,
 }
 
 impl Unet3d {
@@ -30,6 +31,7 @@ impl Unet3d {
         classes: usize,
         size: [usize; 3],
         seed: u64,
+        processor: Processor,
     ) -> Result<Self> {
         let levels = (1..=16).contains(&features.len()) && !features.contains(&0);
         expect(levels, "1 to 16 levels, each with features", features)?;
@@ -46,7 +48,7 @@ impl Unet3d {
         let limits = 2..=usize::from(u16::MAX);
         expect(limits.contains(&classes), "2 to 65535 classes", classes)?;
 
-        let device = device::cpu_training();
+        let device = processor.training();
         let rng = |name| Rng::new(seed, case_id(name), 0);
         let net = config.init(classes, &mut rng("net"), &device);
         let sgd = SgdConfig {
@@ -62,7 +64,7 @@ impl Unet3d {
             size,
             image: (0..voxels).map(|_| image.normal()).collect(),
             classes: (0..voxels).map(|_| truth.below(classes) as u16).collect(),
-            device,
+            processor,
         })
     }
 
@@ -83,17 +85,23 @@ impl Subject for Unet3d {
 
     fn step(&mut self) -> Result<Losses> {
         let data = TensorData::new(self.image.clone(), self.shape());
-        let logits = self.net.forward(Tensor::from_data(data, &self.device));
+        let device = self.processor.training();
+        let logits = self.net.forward(Tensor::from_data(data, &device));
         let loss = cross_entropy(logits, self.classes.clone(), &[]);
         let losses = vec![("cross_entropy", scalar(&loss))];
-        let grads = loss.backward();
+        let grads = NetGradients::take(&self.net, loss.backward());
         let net = self.net.clone();
-        self.net = self.sgd.step(net, grads, self.rate, &self.device);
+        self.net = self.sgd.step(net, grads, self.rate, &device);
         Ok(losses)
     }
 
     fn infer(&mut self) -> Result<()> {
-        let _logits = self.net.valid().forward(still(&self.image, self.shape()));
-        Ok(())
+        let net = self.net.valid();
+        infer(
+            |x| net.forward(x),
+            &self.image,
+            self.shape(),
+            &self.processor,
+        )
     }
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Gradients};
+use burn::tensor::Device;
 use crossmod_kernels::Adam as AdamUpdate;
 use serde::{Deserialize, Serialize};
 
+use super::NetGradients;
 use super::slots::{Slots, find};
 use crate::Result;
 use crate::net::weights::Named;
@@ -65,7 +66,13 @@ impl Adam {
     /// # Panics
     /// Where the net is not the one the optimiser was made for.
     #[must_use]
-    pub fn step<M: Module>(&mut self, net: M, grads: Gradients, rate: f32, device: &Device) -> M {
+    pub fn step<M: Module>(
+        &mut self,
+        net: M,
+        grads: NetGradients,
+        rate: f32,
+        device: &Device,
+    ) -> M {
         self.updates += 1;
         let update = AdamUpdate {
             lr: rate,
@@ -117,10 +124,11 @@ mod tests {
     use crate::net::{PatchGan, PatchGanConfig};
 
     /// A net, and the gradients of a loss of it.
-    fn net(width: usize, device: &Device) -> (PatchGan, Gradients) {
+    fn net(width: usize, device: &Device) -> (PatchGan, NetGradients) {
         let net = PatchGanConfig { width }.init(&mut Rng::new(1, 0, 0), device);
         let x = Tensor::<4>::random([1, 1, 32, 32], Distribution::Default, device);
         let grads = net.forward(x).square().mean().backward();
+        let grads = NetGradients::take(&net, grads);
         (net, grads)
     }
 

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Gradients};
+use burn::tensor::Device;
 use crossmod_kernels::Sgd as SgdUpdate;
 use serde::{Deserialize, Serialize};
 
+use super::NetGradients;
 use super::slots::Slots;
 use crate::Result;
 use crate::net::weights::Named;
@@ -56,7 +57,13 @@ impl Sgd {
     /// # Panics
     /// Where the net is not the one the optimiser was made for.
     #[must_use]
-    pub fn step<M: Module>(&mut self, net: M, grads: Gradients, rate: f32, device: &Device) -> M {
+    pub fn step<M: Module>(
+        &mut self,
+        net: M,
+        grads: NetGradients,
+        rate: f32,
+        device: &Device,
+    ) -> M {
         let update = SgdUpdate {
             lr: rate,
             momentum: self.config.momentum,
@@ -99,6 +106,7 @@ mod tests {
         let x = Tensor::<4>::random([1, 1, 32, 32], burn::tensor::Distribution::Default, &device);
         let step = |sgd: &mut Sgd, net: PatchGan| {
             let grads = net.forward(x.clone()).square().mean().backward();
+            let grads = NetGradients::take(&net, grads);
             sgd.step(net, grads, 1e-2, &device)
         };
         let config = SgdConfig::default();

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
+use super::NetGradients;
 use crate::net::weights::{Named, collect};
 use crate::{Error, Result, ops};
 
@@ -45,14 +46,14 @@ impl<const N: usize> Slots<N> {
     pub(super) fn apply<M: Module>(
         &mut self,
         net: M,
-        grads: Gradients,
+        grads: NetGradients,
         device: &Device,
         update: impl FnMut(&mut [f32], &[f32], &mut [Vec<f32>; N]),
     ) -> M {
         net.map(&mut Apply {
             update,
             slots: self.slots.iter_mut(),
-            grads,
+            grads: grads.0.into_iter(),
             device,
         })
     }
@@ -109,7 +110,7 @@ pub(super) fn find<'a>(
 struct Apply<'a, F, const N: usize> {
     update: F,
     slots: std::slice::IterMut<'a, Slot<N>>,
-    grads: Gradients,
+    grads: std::vec::IntoIter<Option<Vec<f32>>>,
     device: &'a Device,
 }
 
@@ -118,18 +119,16 @@ where
     F: FnMut(&mut [f32], &[f32], &mut [Vec<f32>; N]),
 {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let slot = self
-            .slots
-            .next()
-            .expect("the optimiser was made for this net");
-        let tensor = param.val();
-        let Some(grad) = tensor.grad_remove(&mut self.grads) else {
+        let (Some(slot), Some(grad)) = (self.slots.next(), self.grads.next()) else {
+            panic!("the optimiser and the gradients are of this net");
+        };
+        let Some(grad) = grad else {
             return param;
         };
+        let tensor = param.val();
         drop(param);
         let shape = tensor.dims();
         let mut values = ops::values(tensor);
-        let grad = ops::values(grad);
         (self.update)(&mut values, &grad, &mut slot.arrays);
         Param::from_data(TensorData::new(values, shape), self.device)
     }

@@ -5,12 +5,12 @@
 //! norm on the middle three. No sigmoid: the adversarial loss is least squares.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use crossmod_volume::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::conv::{Conv, Init};
-use crate::ops::{self, Activation, Walk};
+use crate::ops::{self, Activation, Pointwise, Walk};
 
 const SLOPE: f32 = 0.2;
 
@@ -64,7 +64,7 @@ impl PatchGan {
     /// `[n, 1, h, w]` to a map of scores: `[n, 1, 30, 30]` for 256².
     #[must_use]
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut x = activation::leaky_relu(self.first.forward(x), f64::from(SLOPE));
+        let mut x = ops::pointwise(self.first.forward(x), Pointwise::LeakyRelu(SLOPE));
         for conv in &self.middle {
             x = ops::instance_norm(conv.forward(x), Activation::LeakyRelu(SLOPE));
         }

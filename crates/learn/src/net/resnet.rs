@@ -6,12 +6,12 @@
 //! after it. Convolutions keep their bias, as the reference code does with instance norm.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, Tensor};
 use crossmod_volume::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::conv::{Conv, ConvTransposed, Init};
-use crate::ops::{self, Activation, Padding, Walk};
+use crate::ops::{self, Activation, Padding, Pointwise, Walk};
 
 /// Size of a [`ResNet`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl ResNet {
         }
         let y = self.head.forward(x);
         match self.end.0 {
-            Head::Tanh => activation::tanh(y),
+            Head::Tanh => ops::pointwise(y, Pointwise::Tanh),
             Head::Linear => y,
         }
     }

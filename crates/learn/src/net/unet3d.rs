@@ -102,7 +102,7 @@ impl UNet3d {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fit::{Sgd, SgdConfig};
+    use crate::fit::{NetGradients, Sgd, SgdConfig};
 
     #[test]
     fn keeps_the_size() {
@@ -144,7 +144,8 @@ mod tests {
         let loss = |net: &UNet3d| (net.forward(x.clone()) - goal.clone()).square().mean();
         let before = loss(&net);
         let mut sgd = Sgd::new(&SgdConfig::default(), &net);
-        let net = sgd.step(net, before.backward(), 1e-2, &device);
+        let grads = NetGradients::take(&net, before.backward());
+        let net = sgd.step(net, grads, 1e-2, &device);
         let [before, after] = [before, loss(&net)].map(|l| l.into_scalar::<f32>());
         assert!(after < before, "{after} after {before}");
     }

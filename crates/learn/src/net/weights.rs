@@ -68,6 +68,21 @@ pub fn collect<M: Module>(net: &M) -> Vec<Named> {
     visitor.found
 }
 
+struct Leaves;
+
+impl ModuleMapper for Leaves {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        Param::initialized(param.id, param.val().detach().require_grad())
+    }
+}
+
+/// The same net on a tape of its own: its parameters share their values with `net`'s but not their
+/// place in the graph, so that losses of the two go backward independently of each other.
+#[must_use]
+pub(crate) fn leaves<M: Module>(net: &M) -> M {
+    net.clone().map(&mut Leaves)
+}
+
 struct Fill<'a> {
     walk: Walk,
     from: &'a [Named],

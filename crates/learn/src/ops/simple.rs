@@ -1,11 +1,11 @@
-//! Operations that need nothing but their inputs to be differentiated: pooling, upsampling, and
-//! the losses that are one kernel each.
+//! Operations that need nothing but their inputs to be differentiated: lone activations, pooling,
+//! upsampling, and the losses that are one kernel each.
 
 use std::sync::Arc;
 
 use burn_flex::FlexTensor;
 use crossmod_kernels::{
-    Distance, Interpolation, Pool, SegmentationLoss, SoftDice, Ssim, Target, Upsample,
+    Distance, Interpolation, Pointwise, Pool, SegmentationLoss, SoftDice, Ssim, Target, Upsample,
 };
 
 use super::flex::{shape, tensor, vector};
@@ -13,6 +13,8 @@ use super::flex::{shape, tensor, vector};
 /// An operation of one tensor.
 #[derive(Debug, Clone)]
 pub(crate) enum Unary {
+    /// An activation that follows no normalisation.
+    Pointwise(Pointwise),
     /// Maxima of blocks of so many elements.
     MaxPool([usize; 3]),
     /// Means of blocks of so many elements.
@@ -65,6 +67,12 @@ impl Unary {
     pub(super) fn forward(&self, x: FlexTensor) -> FlexTensor {
         let x = x.to_contiguous();
         match self {
+            Self::Pointwise(of) => {
+                let (batch, channels, size) = shape(&x);
+                let mut y = vec![0.0; batch * channels * size.iter().product::<usize>()];
+                of.forward(x.storage(), &mut y);
+                tensor(y, &x, [batch, channels], size)
+            }
             &Self::MaxPool(factor) => pooled(&x, factor, Pool::max),
             &Self::AveragePool(factor) => pooled(&x, factor, Pool::average),
             &Self::Upsample(factor, interpolation) => {
@@ -94,6 +102,7 @@ impl Unary {
         let planes = batch * channels;
         let mut dx = vec![0.0; planes * size.iter().product::<usize>()];
         match self {
+            Self::Pointwise(of) => of.backward(x.storage(), dy.storage(), &mut dx),
             &Self::MaxPool(factor) => {
                 pool(&x, factor).max_backward(x.storage(), dy.storage(), &mut dx);
             }

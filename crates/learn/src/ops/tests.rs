@@ -27,6 +27,23 @@ fn weigh(y: Tensor<4>) -> Tensor<1> {
 const X: [usize; 4] = [2, 2, 6, 5];
 
 #[test]
+fn lone_activations_agree_with_burn_and_with_differences() {
+    use burn::tensor::activation::{leaky_relu, tanh};
+    let x = values(120, 1);
+    for of in [Pointwise::LeakyRelu(0.2), Pointwise::Tanh] {
+        let device = crate::device::cpu();
+        let t = Tensor::<4>::from_data(TensorData::new(x.clone(), X), &device);
+        let theirs = match of {
+            Pointwise::LeakyRelu(slope) => leaky_relu(t.clone(), f64::from(slope)),
+            Pointwise::Tanh => tanh(t.clone()),
+        };
+        let apart = (pointwise(t, of) - theirs).abs().max();
+        assert!(apart.into_scalar::<f32>() < 1e-6);
+        gradient::assert_matches(X, &x, 1e-3, 1e-3, |x| weigh(pointwise(x, of)));
+    }
+}
+
+#[test]
 fn convolution_agrees_with_burn() {
     let device = crate::device::cpu();
     let x = Tensor::<4>::from_data(

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Kind, Recipe, Supervised, SynSeg};
 use crate::batch::{AugmentConfig, Order, Sampler, Slices};
+use crate::device::Processor;
 use crate::fit::{self, Budget, Manifest, RunFolder, State, Summary, Trainable};
 use crate::net::PatchGan;
 use crate::plan::{Modality, Plan, Sample};
@@ -29,6 +30,8 @@ pub struct Request {
     pub out: PathBuf,
     /// When it ends; the schedule's epochs where not given.
     pub budget: Option<Budget>,
+    /// What the nets run on.
+    pub processor: Processor,
 }
 
 /// Trains a new run.
@@ -47,7 +50,7 @@ pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> 
         request.target.as_deref(),
     )?;
     let plan = data.plan(&request.recipe)?;
-    let mut built = data.build(&request.recipe, &plan)?;
+    let mut built = data.build(&request.recipe, &plan, &request.processor)?;
     let manifest = data.manifest(&request.recipe)?;
     let run = RunFolder::create(&request.out)?;
     run.write_toml("plan.toml", &plan)?;
@@ -67,7 +70,12 @@ pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> 
 ///
 /// # Errors
 /// [`Error::Run`] where the folder is no run or its data are gone; then as [`fit::train()`].
-pub fn resume(root: &Path, budget: Option<Budget>, progress: &mut dyn Progress) -> Result<Summary> {
+pub fn resume(
+    root: &Path,
+    budget: Option<Budget>,
+    processor: &Processor,
+    progress: &mut dyn Progress,
+) -> Result<Summary> {
     let run = RunFolder::open(root)?;
     let (recipe, plan) = Recipe::of_run(&run)?;
     let path = run.file("manifest.json");
@@ -84,7 +92,7 @@ pub fn resume(root: &Path, budget: Option<Budget>, progress: &mut dyn Progress) 
     if data.hashes()? != manifest.data {
         progress.note("the data differ from those the run was started with (manifest.json)");
     }
-    let mut built = data.build(&recipe, &plan)?;
+    let mut built = data.build(&recipe, &plan, processor)?;
     let state = run.read_state()?;
     if let Some(state) = &state {
         built.model.restore(state, &run)?;
@@ -228,7 +236,7 @@ impl Data {
         )
     }
 
-    fn build(&self, recipe: &Recipe, plan: &Plan) -> Result<Built> {
+    fn build(&self, recipe: &Recipe, plan: &Plan, processor: &Processor) -> Result<Built> {
         if self.kind == Kind::Synseg && plan.patch < PatchGan::MIN_SIDE {
             return Err(Error::Recipe(format!(
                 "expected a patch of at least {} pixels for the discriminator, found {}",
@@ -272,7 +280,7 @@ impl Data {
                 let target = sampler(target, &plan.target, false, Order::Random, "target")?;
                 let slices = source.slices().len().max(target.slices().len());
                 Built {
-                    model: Box::new(SynSeg::new(recipe, source, target, classes)),
+                    model: Box::new(SynSeg::new(recipe, source, target, classes, processor)),
                     slices,
                 }
             }
@@ -284,7 +292,7 @@ impl Data {
                 };
                 let slices = sampler.slices().len();
                 Built {
-                    model: Box::new(Supervised::new(recipe, sampler, classes)),
+                    model: Box::new(Supervised::new(recipe, sampler, classes, processor)),
                     slices,
                 }
             }

@@ -5,12 +5,13 @@ use crossmod_volume::rng::{Rng, case_id};
 
 use super::synseg::scalar;
 use super::{LossConfig, Recipe, SegmentationLoss};
+use crate::Result;
 use crate::batch::{Batch, Sampler};
-use crate::fit::{Adam, Losses, RunFolder, State, Trainable};
+use crate::device::Processor;
+use crate::fit::{Adam, Losses, NetGradients, RunFolder, State, Trainable};
 use crate::loss::{cross_entropy, cross_entropy_dice, dice};
 use crate::net::Segmentor;
 use crate::net::weights::{Named, collect, fill};
-use crate::{Result, device};
 
 /// The segmentation loss of a recipe.
 #[derive(Debug)]
@@ -57,8 +58,8 @@ pub struct Supervised {
 impl Supervised {
     /// Builds the segmentor from the recipe's seed: the same as [`super::SynSeg`] starts from.
     #[must_use]
-    pub fn new(recipe: &Recipe, sampler: Sampler, classes: usize) -> Self {
-        let device = device::cpu_training();
+    pub fn new(recipe: &Recipe, sampler: Sampler, classes: usize, processor: &Processor) -> Self {
+        let device = processor.training();
         let mut rng = Rng::new(recipe.seed, case_id("segmentor"), 0);
         let segmentor = recipe.segmentor.init(classes, &mut rng, &device);
         Self {
@@ -79,7 +80,7 @@ impl Trainable for Supervised {
         let images = Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device);
         let loss = self.criterion.loss(self.segmentor.forward(images), &batch);
         let losses = vec![("segmentation", scalar(&loss))];
-        let grads = loss.backward();
+        let grads = NetGradients::take(&self.segmentor, loss.backward());
         self.segmentor = self
             .adam
             .step(self.segmentor.clone(), grads, rate, &self.device);

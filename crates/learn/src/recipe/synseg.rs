@@ -14,6 +14,7 @@ pub(crate) use learner::{Learner, scalar};
 use super::Recipe;
 use crate::Result;
 use crate::batch::Sampler;
+use crate::device::Processor;
 use crate::fit::{Losses, RunFolder, State, Trainable};
 use crate::net::weights::{Named, collect};
 
@@ -29,9 +30,15 @@ pub struct SynSeg {
 impl SynSeg {
     /// Builds the nets from the recipe's seed.
     #[must_use]
-    pub fn new(recipe: &Recipe, source: Sampler, target: Sampler, classes: usize) -> Self {
+    pub fn new(
+        recipe: &Recipe,
+        source: Sampler,
+        target: Sampler,
+        classes: usize,
+        processor: &Processor,
+    ) -> Self {
         Self {
-            learner: Learner::new(recipe, classes),
+            learner: Learner::new(recipe, classes, processor),
             source,
             target,
             batch: recipe.batch,

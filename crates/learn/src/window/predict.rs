@@ -9,12 +9,13 @@ use crossmod_volume::{Image, Labels, io};
 use super::files::each;
 use super::{jobs, slicewise};
 use crate::batch::prepare;
+use crate::device::Processor;
 use crate::fit::RunFolder;
 use crate::net::Segmentor;
 use crate::net::weights::fill;
 use crate::plan::{Domain, Modality, Plan};
 use crate::recipe::Recipe;
-use crate::{Error, Progress, Result, device};
+use crate::{Error, Progress, Result};
 use crossmod_volume::rng::Rng;
 
 /// The segmentor of a run, ready for volumes of one modality.
@@ -34,7 +35,7 @@ impl Predictor {
     ///
     /// # Errors
     /// [`Error::Run`] where the folder is no trained run or does not know the domain.
-    pub fn load(root: &Path, domain: Option<Domain>) -> Result<Self> {
+    pub fn load(root: &Path, domain: Option<Domain>, processor: &Processor) -> Result<Self> {
         let run = RunFolder::open(root)?;
         let (recipe, plan) = Recipe::of_run(&run)?;
         let found = match domain {
@@ -47,7 +48,7 @@ impl Predictor {
                 root,
             ));
         };
-        let device = device::cpu();
+        let device = processor.inference();
         let net = recipe
             .segmentor
             .init(plan.classes.len(), &mut Rng::new(0, 0, 0), &device);
@@ -108,9 +109,10 @@ pub fn predict(
     input: &Path,
     output: &Path,
     domain: Option<Domain>,
+    processor: &Processor,
     progress: &mut dyn Progress,
 ) -> Result<usize> {
-    let predictor = Predictor::load(root, domain)?;
+    let predictor = Predictor::load(root, domain, processor)?;
     let jobs = jobs(input, output, false)?;
     progress.stage("segmenting");
     each(&jobs, progress, |job| {

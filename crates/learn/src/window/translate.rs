@@ -13,12 +13,13 @@ use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resampl
 use super::files::each;
 use super::{jobs, slicewise};
 use crate::batch::prepare;
+use crate::device::Processor;
 use crate::fit::RunFolder;
 use crate::net::weights::fill;
 use crate::net::{Head, ResNet};
 use crate::plan::{Modality, Plan};
 use crate::recipe::{Kind, Recipe};
-use crate::{Error, Progress, Result, device};
+use crate::{Error, Progress, Result};
 
 /// Which way images are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Translator {
     ///
     /// # Errors
     /// [`Error::Run`] where the run has none.
-    pub fn load(root: &Path, direction: Direction) -> Result<Self> {
+    pub fn load(root: &Path, direction: Direction, processor: &Processor) -> Result<Self> {
         let run = RunFolder::open(root)?;
         let (recipe, plan) = Recipe::of_run(&run)?;
         let modalities = (recipe.kind == Kind::Synseg)
@@ -60,7 +61,7 @@ impl Translator {
             Direction::SourceToTarget => ("to_target", source, target),
             Direction::TargetToSource => ("to_source", target, source),
         };
-        let device = device::cpu();
+        let device = processor.inference();
         let net = recipe
             .generator
             .init([1, 1], Head::Tanh, &mut Rng::new(0, 0, 0), &device);
@@ -116,9 +117,10 @@ pub fn translate(
     input: &Path,
     output: &Path,
     direction: Direction,
+    processor: &Processor,
     progress: &mut dyn Progress,
 ) -> Result<usize> {
-    let translator = Translator::load(root, direction)?;
+    let translator = Translator::load(root, direction, processor)?;
     let jobs = jobs(input, output, true)?;
     progress.stage("translating");
     each(&jobs, progress, |job| {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
+use crossmod_learn::device::Processor;
 use crossmod_learn::recipe::{resume, start};
 use crossmod_learn::{Error, Silent};
 
@@ -37,7 +38,7 @@ fn interrupted_runs_end_as_uninterrupted_ones() {
             let end = if i == 0 {
                 start(&of(&cut), &mut stop)
             } else {
-                resume(&cut, None, &mut stop)
+                resume(&cut, None, &Processor::cpu(), &mut stop)
             };
             done += u64::from(left);
             assert!(
@@ -45,7 +46,7 @@ fn interrupted_runs_end_as_uninterrupted_ones() {
                 "{end:?}"
             );
         }
-        resume(&cut, None, &mut Silent).expect("resumed");
+        resume(&cut, None, &Processor::cpu(), &mut Silent).expect("resumed");
         assert_eq!(curve(&cut), curve(&whole), "stopped at {stops:?}");
         assert_eq!(weights(&cut), weights(&whole), "stopped at {stops:?}");
     }
@@ -65,7 +66,7 @@ fn a_killed_run_goes_on_from_its_checkpoint() {
     let torn: String = full.chars().take(full.len() * 4 / 5).collect();
     fs::write(cut.join("log.jsonl"), torn).expect("written");
     fs::create_dir(cut.join("state.new")).expect("half a checkpoint");
-    resume(&cut, None, &mut Silent).expect("resumed");
+    resume(&cut, None, &Processor::cpu(), &mut Silent).expect("resumed");
     assert_eq!(curve(&cut), curve(&whole));
     assert_eq!(weights(&cut), weights(&whole));
 }
@@ -78,7 +79,7 @@ fn supervised_runs_resume_too() {
     let of = |out: &Path| request(folder.path(), out.to_owned(), recipe("source-only", &[]), 5);
     start(&of(&whole), &mut Silent).expect("trained");
     start(&of(&cut), &mut StopAfter { left: Cell::new(3) }).expect_err("stopped");
-    resume(&cut, None, &mut Silent).expect("resumed");
+    resume(&cut, None, &Processor::cpu(), &mut Silent).expect("resumed");
     assert_eq!(curve(&cut), curve(&whole));
 }
 
@@ -112,12 +113,12 @@ fn a_run_is_not_overwritten_and_needs_its_data() {
         .to_string();
     assert!(error.contains("--resume"), "{error}");
     fs::remove_dir_all(folder.path().join("mr")).expect("removed");
-    let error = resume(&out, None, &mut Silent)
+    let error = resume(&out, None, &Processor::cpu(), &mut Silent)
         .expect_err("refused")
         .to_string();
     assert!(error.contains("mr"), "{error}");
     let nowhere = folder.path().join("none");
-    assert!(resume(&nowhere, None, &mut Silent).is_err());
+    assert!(resume(&nowhere, None, &Processor::cpu(), &mut Silent).is_err());
     let missing = crossmod_learn::recipe::Request {
         out: nowhere.clone(),
         ..request

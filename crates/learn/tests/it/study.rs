@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crossmod_learn::Progress;
+use crossmod_learn::device::Processor;
 use crossmod_learn::fit::{Budget, Row, read_log};
 use crossmod_learn::recipe::{Recipe, Request};
 use crossmod_synth::phantom::{FieldOfView, PhantomConfig, StudyConfig, write_study};
@@ -57,6 +58,7 @@ pub(crate) fn request(study: &Path, out: PathBuf, recipe: Recipe, steps: u64) ->
         target: Some(study.join("mr")),
         out,
         budget: Some(Budget::Steps(steps)),
+        processor: Processor::cpu(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Inference on whole volumes: the same numbers as in training, on the input's own grid.
 
 use crossmod_learn::batch::{Slices, pad_to, prepare};
+use crossmod_learn::device::Processor;
 use crossmod_learn::recipe::{Recipe, start};
 use crossmod_learn::window::{Direction, Predictor, Translator, predict, translate};
 use crossmod_learn::{Silent, fit::RunFolder};
@@ -44,8 +45,9 @@ fn training_and_inference_prepare_alike() {
 fn results_lie_on_the_inputs_grid_whatever_its_orientation() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = trained(folder.path());
-    let predictor = Predictor::load(&run, None).expect("a predictor");
-    let translator = Translator::load(&run, Direction::TargetToSource).expect("a translator");
+    let predictor = Predictor::load(&run, None, &Processor::cpu()).expect("a predictor");
+    let translator =
+        Translator::load(&run, Direction::TargetToSource, &Processor::cpu()).expect("a translator");
     let path = folder.path().join("mr/imagesTs");
     let file = std::fs::read_dir(path)
         .expect("listed")
@@ -72,13 +74,14 @@ fn folders_are_segmented_and_translated() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let run = trained(folder.path());
     let (input, out) = (folder.path().join("mr/imagesTs"), folder.path().join("out"));
+    let cpu = Processor::cpu();
     assert_eq!(
-        predict(&run, &input, &out.join("p"), None, &mut Silent).expect("predicted"),
+        predict(&run, &input, &out.join("p"), None, &cpu, &mut Silent).expect("predicted"),
         1
     );
     let direction = Direction::TargetToSource;
     assert_eq!(
-        translate(&run, &input, &out.join("t"), direction, &mut Silent).expect("done"),
+        translate(&run, &input, &out.join("t"), direction, &cpu, &mut Silent).expect("done"),
         1
     );
     let truth = std::fs::read_dir(folder.path().join("mr/labelsTs")).expect("listed");
@@ -97,7 +100,7 @@ fn folders_are_segmented_and_translated() {
         1,
     );
     start(&request, &mut Silent).expect("trained");
-    let error = Translator::load(&source_only, direction)
+    let error = Translator::load(&source_only, direction, &Processor::cpu())
         .expect_err("refused")
         .to_string();
     assert!(error.contains("synseg"), "{error}");

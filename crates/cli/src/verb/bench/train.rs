@@ -36,17 +36,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(Side::Ours) = args.side {
         // The program that started this one is who stops it.
         let _quiet = context.progress()?;
-        serve::serve()?;
+        serve::serve(context.processor()?)?;
         return Ok(Outcome::Done);
     }
     let chosen = args.common.choose(steps::list(), steps::name)?;
-    let machine = super::machine(context);
+    let machine = super::machine(context).with_device(context.processor()?.driver_name());
     let mut progress = context.progress()?;
     progress.stage("bench train");
     let scratch = Scratch::new()?;
     let plan = steps::Plan {
         steps: args.steps.into(),
         threads: machine.threads,
+        device: context.device,
         peer: args.common.peer(),
         reference: args.reference,
         scratch: &scratch.0,

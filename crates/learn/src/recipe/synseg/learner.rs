@@ -1,18 +1,21 @@
 //! The step of SynSeg-Net on given batches: nets, losses and optimisers, in the order of CycleGAN's
 //! code.
+//!
+//! `total = L(source → target → source) + L(target → source → target)`: see [`Learner::step`].
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use crossmod_volume::rng::{Rng, case_id};
 
 use crate::batch::Batch;
-use crate::fit::{Adam, ImagePool, Losses, RunFolder, State};
+use crate::device::Processor;
+use crate::fit::{Adam, ImagePool, Losses, NetGradients, RunFolder, State};
 use crate::loss::{least_squares, mean_absolute};
-use crate::net::weights::{Named, collect, fill};
+use crate::net::weights::{Named, collect, fill, leaves};
 use crate::net::{Head, PatchGan, ResNet, Segmentor};
 use crate::recipe::supervised::SegmentationCriterion;
 use crate::recipe::{LossConfig, Recipe};
-use crate::{Result, device, ops};
+use crate::{Result, ops};
 
 /// The nets that one optimiser moves: both translators and the segmentor.
 #[derive(Module, Debug)]
@@ -26,31 +29,82 @@ struct Makers {
 #[derive(Debug)]
 pub(crate) struct Learner {
     makers: Makers,
-    judge_target: PatchGan,
-    judge_source: PatchGan,
-    adam_makers: Adam,
-    adam_judge_target: Adam,
-    adam_judge_source: Adam,
-    pool_target: ImagePool,
-    pool_source: ImagePool,
+    adam: Adam,
+    judge_target: Judge,
+    judge_source: Judge,
     criterion: SegmentationCriterion,
     loss: LossConfig,
     seed: u64,
     device: Device,
 }
 
-/// The images a forward pass of the makers gives, and the loss on them.
-struct MakersPass {
-    fake_target: Tensor<4>,
-    fake_source: Tensor<4>,
+/// One discriminator, its optimiser, and the translations it may be shown again.
+#[derive(Debug)]
+struct Judge {
+    net: PatchGan,
+    adam: Adam,
+    pool: ImagePool,
+}
+
+/// The way round a cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Source → target → source; the translations are segmented, too.
+    ThroughTarget,
+    /// Target → source → target.
+    ThroughSource,
+}
+
+/// What a forward pass round one cycle gives: its translations and the makers' loss on them.
+struct Cycle {
+    fake: Tensor<4>,
     total: Tensor<1>,
     losses: Losses,
 }
 
+/// A [`Cycle`] after its backward pass.
+struct Lesson {
+    fake: Tensor<4>,
+    grads: NetGradients,
+    losses: Losses,
+}
+
+impl Judge {
+    fn new(recipe: &Recipe, name: &str, device: &Device) -> Self {
+        let mut rng = Rng::new(recipe.seed, case_id(name), 0);
+        let net = recipe.discriminator.init(&mut rng, device);
+        Self {
+            adam: Adam::new(&recipe.optimizer, &net),
+            net,
+            pool: ImagePool::new(recipe.pool),
+        }
+    }
+
+    /// One past or present translation for each new one, as a constant.
+    fn pooled(&mut self, fakes: Tensor<4>, rng: &mut Rng, device: &Device) -> Tensor<4> {
+        let shape = fakes.dims();
+        let values = ops::values(fakes);
+        let shown: Vec<f32> = values
+            .chunks(shape[2] * shape[3])
+            .flat_map(|image| self.pool.exchange(image.to_vec(), rng))
+            .collect();
+        Tensor::from_data(TensorData::new(shown, shape), device)
+    }
+
+    /// One update; returns the loss before it.
+    fn step(&mut self, real: Tensor<4>, fake: Tensor<4>, rate: f32, device: &Device) -> f32 {
+        let loss = judge_loss(&self.net, real, fake);
+        let value = scalar(&loss);
+        let grads = NetGradients::take(&self.net, loss.backward());
+        self.net = self.adam.step(self.net.clone(), grads, rate, device);
+        value
+    }
+}
+
 impl Learner {
     /// Builds the nets from the recipe's seed.
-    pub(crate) fn new(recipe: &Recipe, classes: usize) -> Self {
-        let device = device::cpu_training();
+    pub(crate) fn new(recipe: &Recipe, classes: usize, processor: &Processor) -> Self {
+        let device = processor.training();
         let rng = |name| Rng::new(recipe.seed, case_id(name), 0);
         let generator = |name| {
             recipe
@@ -64,17 +118,11 @@ impl Learner {
                 .segmentor
                 .init(classes, &mut rng("segmentor"), &device),
         };
-        let judge = |name| recipe.discriminator.init(&mut rng(name), &device);
-        let (judge_target, judge_source) = (judge("judge_target"), judge("judge_source"));
         Self {
-            adam_makers: Adam::new(&recipe.optimizer, &makers),
-            adam_judge_target: Adam::new(&recipe.optimizer, &judge_target),
-            adam_judge_source: Adam::new(&recipe.optimizer, &judge_source),
+            adam: Adam::new(&recipe.optimizer, &makers),
             makers,
-            judge_target,
-            judge_source,
-            pool_target: ImagePool::new(recipe.pool),
-            pool_source: ImagePool::new(recipe.pool),
+            judge_target: Judge::new(recipe, "judge_target", &device),
+            judge_source: Judge::new(recipe, "judge_source", &device),
             criterion: SegmentationCriterion::new(&recipe.loss, classes),
             loss: recipe.loss.clone(),
             seed: recipe.seed,
@@ -87,97 +135,100 @@ impl Learner {
         Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device)
     }
 
-    /// The makers' losses on one batch, the discriminators frozen.
-    fn makers_pass(&self, x: &Batch, y: &Batch) -> MakersPass {
-        let (real_source, real_target) = (self.images(x), self.images(y));
+    /// The losses of `makers` round one cycle of source `x` and target `y`, the discriminator frozen.
+    fn cycle(&self, way: Way, makers: &Makers, x: &Batch, y: &Batch) -> Cycle {
         let Makers {
             to_target,
             to_source,
             segmentor,
-        } = &self.makers;
-        // Frozen, so that no gradient to their weights is computed only to be thrown away.
-        let judge_target = self.judge_target.clone().no_grad();
-        let judge_source = self.judge_source.clone().no_grad();
+        } = makers;
+        let (there, back, judge, [start, other]) = match way {
+            Way::ThroughTarget => (to_target, to_source, &self.judge_target, [x, y]),
+            Way::ThroughSource => (to_source, to_target, &self.judge_source, [y, x]),
+        };
+        let [gan_name, cycle_name, identity_name] = match way {
+            Way::ThroughTarget => ["gan_target", "cycle_source", "identity_target"],
+            Way::ThroughSource => ["gan_source", "cycle_target", "identity_source"],
+        };
+        // Frozen, so that no gradient to its weights is computed only to be thrown away.
+        let judge = judge.net.clone().no_grad();
 
-        let fake_target = to_target.forward(real_source.clone());
-        let back_source = to_source.forward(fake_target.clone());
-        let fake_source = to_source.forward(real_target.clone());
-        let back_target = to_target.forward(fake_source.clone());
-
-        let gan_target = least_squares(judge_target.forward(fake_target.clone()), 1.0);
-        let gan_source = least_squares(judge_source.forward(fake_source.clone()), 1.0);
-        let cycle_source = mean_absolute(back_source, real_source.clone());
-        let cycle_target = mean_absolute(back_target, real_target.clone());
-        let segmentation = self
-            .criterion
-            .loss(segmentor.forward(fake_target.clone()), x);
-
+        let real = self.images(start);
+        let fake = there.forward(real.clone());
+        let gan = least_squares(judge.forward(fake.clone()), 1.0);
+        let cycle = mean_absolute(back.forward(fake.clone()), real);
         let l = &self.loss;
-        let mut losses = vec![
-            ("gan_target", scalar(&gan_target)),
-            ("gan_source", scalar(&gan_source)),
-            ("cycle_source", scalar(&cycle_source)),
-            ("cycle_target", scalar(&cycle_target)),
-            ("segmentation", scalar(&segmentation)),
-        ];
-        let mut total = (gan_target + gan_source) * l.lambda_adversarial
-            + (cycle_source + cycle_target) * l.lambda_cycle
-            + segmentation * l.lambda_segmentation;
+        let mut losses = vec![(gan_name, scalar(&gan)), (cycle_name, scalar(&cycle))];
+        let mut total = gan * l.lambda_adversarial + cycle * l.lambda_cycle;
+        if way == Way::ThroughTarget {
+            let segmentation = self.criterion.loss(segmentor.forward(fake.clone()), start);
+            losses.push(("segmentation", scalar(&segmentation)));
+            total = total + segmentation * l.lambda_segmentation;
+        }
         if l.lambda_identity > 0.0 {
-            let identity = mean_absolute(to_target.forward(real_target.clone()), real_target)
-                + mean_absolute(to_source.forward(real_source.clone()), real_source);
-            losses.push(("identity", scalar(&identity)));
+            let real = self.images(other);
+            let identity = mean_absolute(there.forward(real.clone()), real);
+            losses.push((identity_name, scalar(&identity)));
             total = total + identity * (l.lambda_identity * l.lambda_cycle);
         }
-        MakersPass {
-            fake_target,
-            fake_source,
+        Cycle {
+            fake,
             total,
             losses,
         }
     }
 
-    /// One past or present translation for each new one, as a constant.
-    fn pooled(pool: &mut ImagePool, fakes: Tensor<4>, rng: &mut Rng, device: &Device) -> Tensor<4> {
-        let shape = fakes.dims();
-        let values = ops::values(fakes);
-        let shown: Vec<f32> = values
-            .chunks(shape[2] * shape[3])
-            .flat_map(|image| pool.exchange(image.to_vec(), rng))
-            .collect();
-        Tensor::from_data(TensorData::new(shown, shape), device)
+    /// One cycle forward and backward, on a tape of its own.
+    fn lesson(&self, way: Way, x: &Batch, y: &Batch) -> Lesson {
+        let makers = leaves(&self.makers);
+        let Cycle {
+            fake,
+            total,
+            losses,
+        } = self.cycle(way, &makers, x, y);
+        Lesson {
+            fake,
+            grads: NetGradients::take(&makers, total.backward()),
+            losses,
+        }
     }
 
     /// CycleGAN's order: one forward pass, the makers, then each discriminator on pooled fakes.
     /// `step` keys the draws from the pools.
+    ///
+    /// The two cycles meet in the parameters only, and the three updates nowhere: each is made on a
+    /// thread of its own, which keeps more cores busy than cutting every operation does.
     pub(crate) fn step(&mut self, x: &Batch, y: &Batch, step: u64, rate: f32) -> Losses {
-        let MakersPass {
-            fake_target,
-            fake_source,
-            total,
-            mut losses,
-        } = self.makers_pass(x, y);
-        let grads = total.backward();
-        self.makers = self
-            .adam_makers
-            .step(self.makers.clone(), grads, rate, &self.device);
-
+        let (target, source) = rayon::join(
+            || self.lesson(Way::ThroughTarget, x, y),
+            || self.lesson(Way::ThroughSource, x, y),
+        );
+        let mut losses = [target.losses, source.losses].concat();
+        let (real_source, real_target) = (self.images(x), self.images(y));
+        let Self {
+            makers,
+            adam,
+            judge_target,
+            judge_source,
+            device,
+            ..
+        } = self;
         let mut rng = Rng::new(self.seed, case_id("pool"), step as u32);
-        let fake = Self::pooled(&mut self.pool_target, fake_target, &mut rng, &self.device);
-        let loss = judge_loss(&self.judge_target, self.images(y), fake);
-        losses.push(("judge_target", scalar(&loss)));
-        let (judge, grads) = (self.judge_target.clone(), loss.backward());
-        self.judge_target = self
-            .adam_judge_target
-            .step(judge, grads, rate, &self.device);
-
-        let fake = Self::pooled(&mut self.pool_source, fake_source, &mut rng, &self.device);
-        let loss = judge_loss(&self.judge_source, self.images(x), fake);
-        losses.push(("judge_source", scalar(&loss)));
-        let (judge, grads) = (self.judge_source.clone(), loss.backward());
-        self.judge_source = self
-            .adam_judge_source
-            .step(judge, grads, rate, &self.device);
+        let fake_target = judge_target.pooled(target.fake, &mut rng, device);
+        let fake_source = judge_source.pooled(source.fake, &mut rng, device);
+        let device = &*device;
+        let grads = target.grads.plus(source.grads);
+        let ((), (judge_target, judge_source)) = rayon::join(
+            || *makers = adam.step(makers.clone(), grads, rate, device),
+            || {
+                rayon::join(
+                    || judge_target.step(real_target, fake_target, rate, device),
+                    || judge_source.step(real_source, fake_source, rate, device),
+                )
+            },
+        );
+        losses.push(("judge_target", judge_target));
+        losses.push(("judge_source", judge_source));
         losses
     }
 
@@ -198,7 +249,7 @@ impl Learner {
 
     /// The discriminators of the target and of the source.
     pub(crate) fn judges(&self) -> [&PatchGan; 2] {
-        [&self.judge_target, &self.judge_source]
+        [&self.judge_target.net, &self.judge_source.net]
     }
 
     /// All that [`Learner::restore`] needs, by name.
@@ -211,16 +262,20 @@ impl Learner {
             };
             pool.images().iter().enumerate().map(image).collect()
         };
-        vec![
+        let mut state = vec![
             ("makers".into(), collect(&self.makers)),
-            ("judge_target".into(), collect(&self.judge_target)),
-            ("judge_source".into(), collect(&self.judge_source)),
-            ("adam_makers".into(), self.adam_makers.state()),
-            ("adam_judge_target".into(), self.adam_judge_target.state()),
-            ("adam_judge_source".into(), self.adam_judge_source.state()),
-            ("pool_target".into(), pool(&self.pool_target)),
-            ("pool_source".into(), pool(&self.pool_source)),
-        ]
+            ("adam_makers".into(), self.adam.state()),
+        ];
+        let judges = [
+            ("target", &self.judge_target),
+            ("source", &self.judge_source),
+        ];
+        for (of, judge) in judges {
+            state.push((format!("judge_{of}"), collect(&judge.net)));
+            state.push((format!("adam_judge_{of}"), judge.adam.state()));
+            state.push((format!("pool_{of}"), pool(&judge.pool)));
+        }
+        state
     }
 
     /// Puts back what [`Learner::state`] gave.
@@ -229,32 +284,23 @@ impl Learner {
     /// Where the state is of another recipe.
     pub(super) fn restore(&mut self, state: &State, run: &RunFolder) -> Result<()> {
         let (root, device) = (run.root(), &self.device);
-        let arrays = |name| state.arrays(name, root);
+        let arrays = |name: &str| state.arrays(name, root);
         self.makers = fill(self.makers.clone(), arrays("makers")?, device, root)?;
-        self.judge_target = fill(
-            self.judge_target.clone(),
-            arrays("judge_target")?,
-            device,
-            root,
-        )?;
-        self.judge_source = fill(
-            self.judge_source.clone(),
-            arrays("judge_source")?,
-            device,
-            root,
-        )?;
-        self.adam_makers.restore(arrays("adam_makers")?, root)?;
-        self.adam_judge_target
-            .restore(arrays("adam_judge_target")?, root)?;
-        self.adam_judge_source
-            .restore(arrays("adam_judge_source")?, root)?;
-        for (pool, name) in [
-            (&mut self.pool_target, "pool_target"),
-            (&mut self.pool_source, "pool_source"),
-        ] {
-            let mut images = state.arrays(name, root)?.to_vec();
+        self.adam.restore(arrays("adam_makers")?, root)?;
+        let judges = [
+            ("target", &mut self.judge_target),
+            ("source", &mut self.judge_source),
+        ];
+        for (of, judge) in judges {
+            let weights = arrays(&format!("judge_{of}"))?;
+            judge.net = fill(judge.net.clone(), weights, device, root)?;
+            judge
+                .adam
+                .restore(arrays(&format!("adam_judge_{of}"))?, root)?;
+            let mut images = arrays(&format!("pool_{of}"))?.to_vec();
             images.sort_by(|a, b| a.name.cmp(&b.name));
-            pool.restore(images.into_iter().map(|image| image.values).collect());
+            let images = images.into_iter().map(|image| image.values);
+            judge.pool.restore(images.collect());
         }
         Ok(())
     }
@@ -277,6 +323,7 @@ mod tests {
     use burn::tensor::Gradients;
 
     use super::*;
+    use crate::fit::{Sgd, SgdConfig};
     use crate::net::{PatchGanConfig, ResNetConfig, SegmentorConfig};
 
     const CLASSES: usize = 3;
@@ -307,7 +354,7 @@ mod tests {
                 patch: 32,
             }
         };
-        let learner = Learner::new(&recipe, CLASSES);
+        let learner = Learner::new(&recipe, CLASSES, &Processor::cpu());
         (learner, batch(true, "x"), batch(false, "y"))
     }
 
@@ -340,7 +387,8 @@ mod tests {
             ..LossConfig::default()
         };
         let (model, x, y) = tiny(only_segmentation);
-        let grads = model.makers_pass(&x, &y).total.backward();
+        let cycle = model.cycle(Way::ThroughTarget, &model.makers, &x, &y);
+        let grads = cycle.total.backward();
         assert!(reach(&model.makers.segmentor, &grads).is_some_and(|g| g > 0.0));
         assert!(reach(&model.makers.to_target, &grads).is_some_and(|g| g > 0.0));
         assert!(reach(&model.makers.to_source, &grads).unwrap_or(0.0) == 0.0);
@@ -349,21 +397,49 @@ mod tests {
     #[test]
     fn the_discriminators_are_untouched_by_the_makers_step() {
         let (model, x, y) = tiny(LossConfig::default());
-        let grads = model.makers_pass(&x, &y).total.backward();
-        assert_eq!(reach(&model.judge_target, &grads), None);
-        assert_eq!(reach(&model.judge_source, &grads), None);
-        assert!(reach(&model.makers.to_source, &grads).is_some_and(|g| g > 0.0));
+        for way in [Way::ThroughTarget, Way::ThroughSource] {
+            let grads = model.cycle(way, &model.makers, &x, &y).total.backward();
+            assert_eq!(reach(&model.judge_target.net, &grads), None);
+            assert_eq!(reach(&model.judge_source.net, &grads), None);
+            assert!(reach(&model.makers.to_source, &grads).is_some_and(|g| g > 0.0));
+        }
     }
 
     #[test]
     fn the_discriminators_loss_does_not_reach_the_makers() {
-        let (model, x, y) = tiny(LossConfig::default());
-        let fake = model.makers_pass(&x, &y).fake_target;
-        let mut pool = ImagePool::new(4);
-        let shown = Learner::pooled(&mut pool, fake, &mut Rng::new(1, 0, 0), &model.device);
-        let grads = judge_loss(&model.judge_target, model.images(&y), shown).backward();
+        let (mut model, x, y) = tiny(LossConfig::default());
+        let fake = model.cycle(Way::ThroughTarget, &model.makers, &x, &y).fake;
+        let mut rng = Rng::new(1, 0, 0);
+        let shown = model.judge_target.pooled(fake, &mut rng, &model.device);
+        let grads = judge_loss(&model.judge_target.net, model.images(&y), shown).backward();
         assert_eq!(reach(&model.makers, &grads), None);
-        assert!(reach(&model.judge_target, &grads).is_some_and(|g| g > 0.0));
+        assert!(reach(&model.judge_target.net, &grads).is_some_and(|g| g > 0.0));
+    }
+
+    /// The makers' gradients from two tapes are those of the sum of both cycles' losses on one.
+    #[test]
+    fn both_cycles_teach_the_makers() {
+        let (model, x, y) = tiny(LossConfig {
+            lambda_identity: 0.5,
+            ..LossConfig::default()
+        });
+        let [one, two] = [Way::ThroughTarget, Way::ThroughSource];
+        let apart = model.lesson(one, &x, &y).grads;
+        let apart = apart.plus(model.lesson(two, &x, &y).grads);
+        let total = |way| model.cycle(way, &model.makers, &x, &y).total;
+        let together = NetGradients::take(&model.makers, (total(one) + total(two)).backward());
+        let rate = 1.0;
+        let [apart, together] = [apart, together].map(|grads| {
+            let mut sgd = Sgd::new(&SgdConfig::default(), &model.makers);
+            let makers = sgd.step(model.makers.clone(), grads, rate, &model.device);
+            collect(&makers)
+        });
+        for (a, b) in apart.iter().zip(&together) {
+            for (a, b) in a.values.iter().zip(&b.values) {
+                assert!((a - b).abs() < 1e-4 * b.abs().max(1.0), "{a} {b}");
+            }
+        }
+        assert_ne!(collect(&model.makers), together);
     }
 
     /// Translation and segmentation give the same on the training device, as a batch, as they do
@@ -375,7 +451,7 @@ mod tests {
         let fake = model.makers.to_target.forward(model.images(&x));
         let logits = values(model.makers.segmentor.forward(fake.clone()));
         let fake = values(fake);
-        let device = device::cpu();
+        let device = crate::device::cpu();
         let weights = collect(&model.makers);
         let other = tiny(LossConfig::default()).0.makers;
         let makers = fill(other, &weights, &device, "memory".as_ref()).expect("the same nets");
@@ -398,13 +474,15 @@ mod tests {
     #[test]
     fn discriminators_are_shown_the_translations_of_the_same_forward_pass() {
         let (mut model, x, y) = tiny(LossConfig::default());
-        let before = model.makers_pass(&x, &y).fake_target.into_data();
-        let before = before.try_into_vec::<f32>().expect("f32");
-        let judge_before = collect(&model.judge_target);
+        let fake = |model: &Learner| {
+            let cycle = model.cycle(Way::ThroughTarget, &model.makers, &x, &y);
+            ops::values(cycle.fake)
+        };
+        let before = fake(&model);
+        let judge_before = collect(&model.judge_target.net);
         model.step(&x, &y, 0, 2e-4);
-        assert_eq!(model.pool_target.images().concat(), before);
-        assert_ne!(collect(&model.judge_target), judge_before);
-        let after = model.makers_pass(&x, &y).fake_target.into_data();
-        assert_ne!(after.try_into_vec::<f32>().expect("f32"), before);
+        assert_eq!(model.judge_target.pool.images().concat(), before);
+        assert_ne!(collect(&model.judge_target.net), judge_before);
+        assert_ne!(fake(&model), before);
     }
 }

@@ -1,0 +1,82 @@
+//! The gradients of a net's parameters, detached from the tape they came from.
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Gradients, Tensor};
+use rayon::prelude::*;
+
+use crate::ops;
+
+/// One array for each parameter in module order; none where the loss did not reach it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetGradients(pub(super) Vec<Option<Vec<f32>>>);
+
+impl NetGradients {
+    /// Takes those of `net`'s parameters out of what a backward pass gave.
+    #[must_use]
+    pub fn take<M: Module>(net: &M, mut from: Gradients) -> Self {
+        let mut visitor = Take {
+            from: &mut from,
+            found: Vec::new(),
+        };
+        net.visit(&mut visitor);
+        Self(visitor.found)
+    }
+
+    /// The sum of two losses' gradients.
+    ///
+    /// # Panics
+    /// Where they are of different nets.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        assert_eq!(self.0.len(), other.0.len(), "gradients of one net");
+        let add = |pair: (Option<Vec<f32>>, Option<Vec<f32>>)| match pair {
+            (Some(mut a), Some(b)) => {
+                a.iter_mut().zip(&b).for_each(|(a, b)| *a += b);
+                Some(a)
+            }
+            (a, b) => a.or(b),
+        };
+        Self(self.0.into_par_iter().zip(other.0).map(add).collect())
+    }
+}
+
+struct Take<'a> {
+    from: &'a mut Gradients,
+    found: Vec<Option<Vec<f32>>>,
+}
+
+impl ModuleVisitor for Take<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let grad = param.val().grad_remove(self.from);
+        self.found.push(grad.map(ops::values));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossmod_volume::rng::Rng;
+
+    use super::*;
+    use crate::net::{PatchGan, PatchGanConfig};
+
+    #[test]
+    fn gradients_of_two_losses_add_up_to_those_of_their_sum() {
+        let device = crate::device::cpu_training();
+        let net: PatchGan = PatchGanConfig { width: 2 }.init(&mut Rng::new(1, 0, 0), &device);
+        let score = |scale: f32| {
+            let x = Tensor::<4>::full([1, 1, 32, 32], scale, &device);
+            net.forward(x).square().mean()
+        };
+        let of = |loss: Tensor<1>| NetGradients::take(&net, loss.backward());
+        let apart = of(score(0.3)).plus(of(score(-0.8)));
+        let together = of(score(0.3) + score(-0.8));
+        for (a, b) in apart.0.iter().zip(&together.0) {
+            let (a, b) = (a.as_ref().expect("reached"), b.as_ref().expect("reached"));
+            let pairs = a.iter().zip(b);
+            let apart = pairs.map(|(a, b)| (a - b).abs() / (b.abs() + 1e-3));
+            assert!(apart.fold(0.0, f32::max) < 1e-3);
+        }
+        let reached = together.0.iter().flatten().flatten();
+        assert!(reached.map(|g| g.abs()).sum::<f32>() > 0.0);
+    }
+}

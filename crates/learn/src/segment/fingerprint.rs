@@ -1,0 +1,443 @@
+//! What a dataset is, in the few figures that planning needs; `fingerprint.json`.
+//!
+//! As nnU-Net's fingerprint (Isensee et al., doi:10.1038/s41592-020-01008-z): shapes before and
+//! after cropping to the non-zero box, spacings, and the intensities of the foreground, about as many
+//! voxels of each case; and beside it orientations and the volumes of the classes. Shapes and
+//! spacings are `[z, y, x]` as stored, mm.
+
+mod case;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crossmod_volume::dataset::Dataset;
+use crossmod_volume::intensity::Statistics;
+use crossmod_volume::intensity::foreground::PER_CASE;
+use crossmod_volume::io::{self, write_atomic};
+use crossmod_volume::space::Orientation;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::plan::Class;
+use crate::{Error, Progress, Result};
+use case::{Reading, Sources};
+
+/// Foreground voxels taken of a channel of all cases, or [`PER_CASE`] of each where that is more.
+const SAMPLES: usize = 2_000_000;
+
+/// The most of one case.
+const MOST_OF_CASE: usize = 200_000;
+
+/// Bytes that cases being read may take together; at least one is read.
+const READING_BYTES: usize = 4 << 30;
+
+/// Longest fingerprint read, bytes: a hundred thousand cases are about half.
+const LONGEST: u64 = 64 << 20;
+
+/// What planning needs to know of a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fingerprint {
+    /// The dataset's name.
+    pub dataset: String,
+    /// Whether the cases are pictures: 2-D files without a third axis.
+    pub slices: bool,
+    /// The channels in order.
+    pub channels: Vec<ChannelStatistics>,
+    /// The classes in order of value, background first.
+    pub classes: Vec<ClassStatistics>,
+    /// The label of voxels that nobody has judged.
+    pub ignore: Option<u16>,
+    /// Median over cases of the share of voxels within the box of non-zero ones.
+    pub median_relative_size_after_cropping: f64,
+    /// The cases in order of id.
+    pub cases: Vec<CaseStatistics>,
+}
+
+/// A channel and the intensities of its foreground.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChannelStatistics {
+    /// Its name.
+    pub name: String,
+    /// The least and the greatest value of all images; `None` where there are label maps alone.
+    pub range: Option<[f32; 2]>,
+    /// Its intensities where there is any foreground; `None` where there are label maps alone.
+    pub foreground: Option<Statistics>,
+}
+
+/// A class and how much of it there is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassStatistics {
+    /// What it is.
+    pub class: Class,
+    /// Cases that hold it.
+    pub cases: usize,
+    /// Its share of all labelled voxels.
+    pub share: f64,
+    /// Smallest, median and largest volume in the cases that hold it, mm³.
+    pub volume_mm3: Option<[f64; 3]>,
+}
+
+/// One case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseStatistics {
+    /// Its id.
+    pub id: String,
+    /// Voxels along the stored z, y and x.
+    pub shape: [usize; 3],
+    /// The same of the smallest box that holds every voxel that is not zero in some channel.
+    pub shape_after_crop: [usize; 3],
+    /// Distances between voxel centres, mm.
+    pub spacing_mm: [f64; 3],
+    /// Where the stored x, y and z point.
+    pub orientation: Orientation,
+}
+
+impl Fingerprint {
+    /// The fingerprint of the labelled training cases of a dataset.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where no case has a label map, or an image and its label map differ in shape;
+    /// what reading gives; [`Error::Interrupted`] where `progress` says so.
+    pub fn of(dataset: &Dataset, progress: &mut dyn Progress) -> Result<Self> {
+        let names = if dataset.labels_declared {
+            dataset.labels.clone()
+        } else {
+            dataset.discover_labels()?
+        };
+        let sources: Vec<Sources> = dataset
+            .training
+            .iter()
+            .filter_map(|case| {
+                Some(Sources {
+                    id: &case.id,
+                    images: &case.images,
+                    label: case.label.as_deref()?,
+                })
+            })
+            .collect();
+        if sources.is_empty() {
+            return Err(Error::data(
+                "expected training cases with label maps to plan from, found none; put them in \
+                 labelsTr or labels",
+                &dataset.root,
+            ));
+        }
+        let about = About {
+            dataset: dataset.name.clone(),
+            slices: dataset.is_slices(),
+            channels: &dataset.channels,
+            classes: classes(&names),
+        };
+        about.read(&sources, progress)
+    }
+
+    /// The fingerprint of a folder of label maps without images, whose values are its classes: what
+    /// there is to plan from where images are to be synthesised.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the folder holds no label map; what reading gives.
+    pub fn of_label_maps(folder: &Path, progress: &mut dyn Progress) -> Result<Self> {
+        let entries = fs::read_dir(folder).map_err(|e| Error::io("list the folder", e, folder))?;
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|path| crossmod_volume::dataset::stem_and_ending(path).is_some());
+        files.sort();
+        if files.is_empty() {
+            return Err(Error::data(
+                "expected a dataset, or a folder of label maps, found neither; check the path",
+                folder,
+            ));
+        }
+        let values: Vec<Result<Vec<u16>>> = files
+            .par_iter()
+            .map(|path| Ok(io::read_labels(path)?.counts().into_keys().collect()))
+            .collect();
+        let mut names = BTreeMap::from([(0, "background".to_owned())]);
+        for found in values {
+            for value in found? {
+                names
+                    .entry(value)
+                    .or_insert_with(|| format!("label {value}"));
+            }
+        }
+        let ids: Vec<String> = files.iter().map(|path| stem(path)).collect();
+        let sources: Vec<Sources> = files
+            .iter()
+            .zip(&ids)
+            .map(|(path, id)| Sources {
+                id,
+                images: &[],
+                label: path,
+            })
+            .collect();
+        let about = About {
+            dataset: stem(folder),
+            slices: false,
+            channels: &["synthetic".to_owned()],
+            classes: classes(&names),
+        };
+        about.read(&sources, progress)
+    }
+
+    /// Reads a fingerprint.
+    ///
+    /// # Errors
+    /// What reading gives; [`Error::Run`] where the file is no fingerprint.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = super::plan::text_of(path, LONGEST)?;
+        serde_json::from_str(&text).map_err(|e| {
+            let message = format!(
+                "expected a fingerprint, found an error ({e}); make it again with crossmod plan"
+            );
+            Error::run(message, path)
+        })
+    }
+
+    /// Writes `fingerprint.json`.
+    ///
+    /// # Errors
+    /// Where it cannot be written; nothing is then left behind.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::Recipe(e.to_string()))?;
+        Ok(write_atomic(path, |out| writeln!(out, "{text}"))?)
+    }
+
+    /// The classes.
+    #[must_use]
+    pub fn classes(&self) -> Vec<Class> {
+        self.classes.iter().map(|c| c.class.clone()).collect()
+    }
+}
+
+fn stem(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match crossmod_volume::dataset::stem_and_ending(&whole) {
+        Some((stem, _)) => stem.to_owned(),
+        None => whole
+            .file_name()
+            .map_or_else(|| "dataset".into(), |n| n.to_string_lossy().into_owned()),
+    }
+}
+
+fn classes(names: &BTreeMap<u16, String>) -> Vec<Class> {
+    names
+        .iter()
+        .map(|(&value, name)| Class::new(value, name))
+        .collect()
+}
+
+/// What is known before any file is read.
+struct About<'a> {
+    dataset: String,
+    slices: bool,
+    channels: &'a [String],
+    classes: Vec<Class>,
+}
+
+impl About<'_> {
+    fn read(self, sources: &[Sources], progress: &mut dyn Progress) -> Result<Fingerprint> {
+        progress.stage("fingerprint");
+        let share = (SAMPLES / sources.len()).clamp(PER_CASE, MOST_OF_CASE);
+        let together = together(sources)?;
+        let mut readings: Vec<Reading> = Vec::with_capacity(sources.len());
+        for some in sources.chunks(together) {
+            if progress.cancelled() {
+                let step = readings.len() as u64;
+                return Err(Error::Interrupted { step });
+            }
+            let found: Vec<Result<Reading>> =
+                some.par_iter().map(|source| source.read(share)).collect();
+            for reading in found {
+                readings.push(reading?);
+            }
+            let done = readings.len();
+            progress.update(
+                done as f64 / sources.len() as f64,
+                &format!("{done} of {} cases", sources.len()),
+            );
+        }
+        let mut sizes: Vec<f64> = readings.iter().map(Reading::relative_size).collect();
+        Ok(Fingerprint {
+            median_relative_size_after_cropping: median(&mut sizes),
+            channels: self
+                .channels
+                .iter()
+                .enumerate()
+                .map(|(i, name)| ChannelStatistics {
+                    name: name.clone(),
+                    range: readings
+                        .iter()
+                        .filter_map(|reading| reading.ranges.get(i).copied())
+                        .reduce(|[a, b], [c, d]| [a.min(c), b.max(d)]),
+                    foreground: pooled(&mut readings, i),
+                })
+                .collect(),
+            classes: self
+                .classes
+                .into_iter()
+                .map(|c| volumes(c, &readings))
+                .collect(),
+            dataset: self.dataset,
+            slices: self.slices,
+            ignore: None,
+            cases: readings.into_iter().map(|r| r.case).collect(),
+        })
+    }
+}
+
+/// How many cases are read at a time: one a thread, fewer where they are large.
+fn together(sources: &[Sources]) -> Result<usize> {
+    let largest = sources
+        .par_iter()
+        .map(|source| Ok((io::read_grid(source.label)?.0.len(), source.images.len())))
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        // A label map and an image, each perhaps also as it lies in the file, and the foreground.
+        .map(|(voxels, channels)| voxels.saturating_mul(8 + 16 * channels.min(1) + 4 * channels))
+        .max()
+        .unwrap_or(1);
+    Ok((READING_BYTES / largest.max(1)).clamp(1, rayon::current_num_threads()))
+}
+
+/// The foreground of a channel over all cases.
+fn pooled(readings: &mut [Reading], channel: usize) -> Option<Statistics> {
+    let mut all = Vec::new();
+    for reading in readings {
+        if let Some(samples) = reading.foreground.get_mut(channel) {
+            all.append(samples);
+        }
+    }
+    Statistics::of(&all)
+}
+
+fn volumes(class: Class, readings: &[Reading]) -> ClassStatistics {
+    let count = |reading: &Reading| -> usize {
+        let counts = &reading.counts;
+        class
+            .members()
+            .iter()
+            .filter_map(|value| counts.get(value))
+            .sum()
+    };
+    let all: usize = readings.iter().flat_map(|r| r.counts.values()).sum();
+    let own: usize = readings.iter().map(count).sum();
+    let mut found: Vec<f64> = readings
+        .iter()
+        .filter(|reading| count(reading) > 0)
+        .map(|reading| count(reading) as f64 * reading.case.spacing_mm.iter().product::<f64>())
+        .collect();
+    let middle = median(&mut found);
+    ClassStatistics {
+        class,
+        cases: found.len(),
+        share: own as f64 / all.max(1) as f64,
+        volume_mm3: match *found {
+            [] => None,
+            [first, ..] => Some([first, middle, found[found.len() - 1]]),
+        },
+    }
+}
+
+/// The median, the mean of the middle two for an even count; sorts; 0 of none.
+pub(super) fn median(values: &mut [f64]) -> f64 {
+    percentile(values, 50.0)
+}
+
+/// A percentile, linear between order statistics; sorts; 0 of none.
+pub(super) fn percentile(values: &mut [f64], percent: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let Some(last) = values.len().checked_sub(1) else {
+        return 0.0;
+    };
+    let rank = percent / 100.0 * last as f64;
+    let (low, high) = (values[rank.floor() as usize], values[rank.ceil() as usize]);
+    low + (high - low) * rank.fract()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Silent;
+    use crate::segment::plan::{Dims, PlanConfig, SegmentationPlan};
+    use crossmod_volume::{Grid, Image, Labels};
+
+    /// Two cases of 4 × 3 × 2 voxels of 1 × 2 × 3 mm.
+    fn trial(folder: &Path, images: &str) {
+        for name in [images, "labels"] {
+            fs::create_dir_all(folder.join(name)).expect("a folder");
+        }
+        let grid = Grid::with_spacing([4, 3, 2], [1.0, 2.0, 3.0]).expect("a grid");
+        for (case, organ) in [("a", 6), ("b", 2)] {
+            let path = |name: &str| folder.join(name).join(format!("{case}.nii.gz"));
+            let values = (1..=24).map(|v| v as f32).collect();
+            let image = Image::new(grid.clone(), values).expect("an image");
+            io::write_image(&path(images), &image, &io::Storage::default()).expect("written");
+            let values = (0..24).map(|v| if v < organ { 5 } else { 0 }).collect();
+            let labels = Labels::new(grid.clone(), values).expect("labels");
+            io::write_labels(&path("labels"), &labels).expect("written");
+        }
+    }
+
+    #[test]
+    fn foreground_and_volumes_are_those_of_the_cases() {
+        let folder = tempfile::tempdir().expect("a folder");
+        trial(folder.path(), "images");
+        let dataset = Dataset::open(folder.path()).expect("a dataset");
+        let print = Fingerprint::of(&dataset, &mut Silent).expect("a fingerprint");
+        let organ = &print.classes[1];
+        assert_eq!((organ.class.value, &*organ.class.name), (5, "label 5"));
+        assert_eq!((organ.cases, organ.share), (2, 8.0 / 48.0));
+        assert_eq!(organ.volume_mm3, Some([12.0, 24.0, 36.0]));
+        let found = print.channels[0].foreground.expect("foreground");
+        // 1 to 6, and 1 and 2.
+        assert_eq!((found.min, found.max, found.mean), (1.0, 6.0, 3.0));
+        assert_eq!(print.channels[0].range, Some([1.0, 24.0]));
+        assert_eq!(print.cases[1].shape, [2, 3, 4]);
+        assert_eq!(print.cases[1].spacing_mm, [3.0, 2.0, 1.0]);
+        assert!((print.median_relative_size_after_cropping - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn label_maps_alone_are_enough() {
+        let folder = tempfile::tempdir().expect("a folder");
+        trial(folder.path(), "pictures");
+        let labels = folder.path().join("labels");
+        let print = Fingerprint::of_label_maps(&labels, &mut Silent).expect("a fingerprint");
+        assert_eq!(print.dataset, "labels");
+        assert_eq!((print.cases.len(), print.classes.len()), (2, 2));
+        assert_eq!(print.channels[0].foreground, None);
+        assert_eq!(print.channels[0].range, None);
+        assert!(Fingerprint::of_label_maps(folder.path(), &mut Silent).is_err());
+    }
+
+    /// The plans of real sets; skipped without them.
+    #[test]
+    fn real_datasets_are_planned_as_one_who_knows_nnunet_expects() {
+        let Some(data) = std::env::var_os("CROSSMOD_TEST_DATA").map(PathBuf::from) else {
+            eprintln!("skipped: CROSSMOD_TEST_DATA is not set");
+            return;
+        };
+        let plan = |folder: &str| {
+            let dataset = Dataset::open(&data.join(folder)).expect(folder);
+            let print = Fingerprint::of(&dataset, &mut Silent).expect(folder);
+            SegmentationPlan::make(&print, &PlanConfig::default()).expect(folder)
+        };
+        let brain = plan("msd_hippocampus");
+        assert_eq!((brain.dims, brain.patch), (Dims::Three, [40, 56, 40]));
+        assert_eq!(brain.net.strides, [[1; 3], [2; 3], [2; 3], [2; 3]]);
+        // 5 % of 166 cases, where the Decathlon's 260 give nnU-Net's 9.
+        assert_eq!((brain.batch, brain.spacing_mm), (6, [1.0; 3]));
+        let heart = plan("mscmr/bssfp");
+        assert_eq!((heart.patch, heart.batch), ([12, 192, 192], 2));
+        assert_eq!(heart.spacing_mm, [8.0, 1.25, 1.25]);
+        assert_eq!(heart.transpose.orientation, None);
+        assert_eq!(heart.net.kernels[..3], [[1, 3, 3], [1, 3, 3], [3, 3, 3]]);
+        assert_eq!(heart.mirror_axes, [1]);
+        let slices = plan("aanlib/ct");
+        assert_eq!((slices.dims, slices.patch), (Dims::Two, [1, 224, 256]));
+    }
+}
