@@ -29,7 +29,11 @@ const X: [usize; 4] = [2, 2, 6, 5];
 #[test]
 fn lone_activations_agree_with_burn_and_with_differences() {
     use burn::tensor::activation::{leaky_relu, tanh};
-    let x = values(120, 1);
+    // Away from the kink.
+    let x: Vec<f32> = values(120, 1)
+        .iter()
+        .map(|x| x.abs().max(0.1).copysign(*x))
+        .collect();
     for of in [Pointwise::LeakyRelu(0.2), Pointwise::Tanh] {
         let device = crate::device::cpu();
         let t = Tensor::<4>::from_data(TensorData::new(x.clone(), X), &device);
@@ -39,7 +43,7 @@ fn lone_activations_agree_with_burn_and_with_differences() {
         };
         let apart = (pointwise(t, of) - theirs).abs().max();
         assert!(apart.into_scalar::<f32>() < 1e-6);
-        gradient::assert_matches(X, &x, 1e-3, 1e-3, |x| weigh(pointwise(x, of)));
+        gradient::assert_matches(X, &x, 2e-2, 2e-3, |x| weigh(pointwise(x, of)));
     }
 }
 
