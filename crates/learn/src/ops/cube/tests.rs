@@ -70,8 +70,14 @@ const VOLUME: [usize; 5] = [2, 3, 5, 9, 7];
 #[test]
 fn convolutions_agree() {
     let Some(gpu) = gpu() else { return };
-    for mode in [Padding::Zero, Padding::Reflect, Padding::Replicate] {
-        for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (4, 2), (7, 1)] {
+    // Every new geometry has the GPU try its kernels anew, which takes a software driver seconds.
+    let cases: [(Padding, &[(usize, usize)]); 3] = [
+        (Padding::Zero, &[(1, 1), (3, 1), (3, 2), (4, 2)]),
+        (Padding::Reflect, &[(3, 1), (7, 1)]),
+        (Padding::Replicate, &[(3, 2)]),
+    ];
+    for (mode, geometries) in cases {
+        for &(kernel, stride) in geometries {
             let walk = Walk {
                 mode,
                 ..Walk::zero(stride, kernel / 2)

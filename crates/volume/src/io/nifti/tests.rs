@@ -560,7 +560,10 @@ proptest! {
         };
         prop_assert!(through(&header).matches(&grid, 1e-3));
         header.sform_code = 0;
-        prop_assert!(through(&header).matches(&grid, 2e-2));
+        // The quaternion's first number is left to be computed from the others, which are f32: near
+        // half a turn it is wrong by the root of their rounding, and the angle by twice that.
+        let extent = 19.0 * sizes.length();
+        prop_assert!(through(&header).matches(&grid, 1e-3 * extent + 1e-3));
     }
 
     /// No header, however odd, makes the reader panic or take memory that the file does not back.
