@@ -178,7 +178,7 @@ fn megabytes(text: &str) -> Result<usize, String> {
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = match lower[digits.len()..].trim() {
         "" | "g" | "gb" => 1e3,
-        "gib" => 1073.741_824,
+        "gib" => 1_073.741_824,
         "m" | "mb" => 1.0,
         "mib" => 1.048_576,
         "t" | "tb" => 1e6,
