@@ -45,7 +45,8 @@ class ResNet(nn.Module):
         self.head = reflected(w, channels_out, 7)
         self.norms = nn.ModuleList(norm_relu(c) for c in (w, 2 * w, 4 * w, 2 * w, w))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
+        """What the tanh is applied to."""
         x = self.norms[0](self.stem(x))
         for conv, norm in zip(self.down, self.norms[1:3]):
             x = norm(conv(x))
@@ -53,7 +54,10 @@ class ResNet(nn.Module):
             x = block(x)
         for conv, norm in zip(self.up, self.norms[3:]):
             x = norm(conv(x))
-        return torch.tanh(self.head(x))
+        return self.head(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.logits(x))
 
 
 class PatchGan(nn.Module):

@@ -87,14 +87,7 @@ class Logits(nets.ResNet):
     """The ResNet without the tanh at its end."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norms[0](self.stem(x))
-        for conv, norm in zip(self.down, self.norms[1:3]):
-            x = norm(conv(x))
-        for block in self.blocks:
-            x = block(x)
-        for conv, norm in zip(self.up, self.norms[3:]):
-            x = norm(conv(x))
-        return self.head(x)
+        return self.logits(x)
 
 
 def drawn(net: nn.Module, seed: int, name: str) -> nn.Module:
