@@ -4,6 +4,7 @@ pub mod foreground;
 pub mod normalise;
 pub mod percentile;
 pub mod standardise;
+pub mod vary;
 
 pub use foreground::{Statistics, sample_foreground};
 pub use normalise::Normalise;

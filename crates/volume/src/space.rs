@@ -11,7 +11,7 @@ mod taps;
 pub mod warp;
 
 pub use aligned::{aligned_interpolation, resample_aligned, resample_labels_aligned};
-pub use argmax::{Certainty, Decision, argmax_onto};
+pub use argmax::{Certainty, Decision, argmax_onto, regions_onto};
 pub use blur::{Sigma, blur};
 pub use crop::{Cut, Frame};
 pub use orient::{Orientation, reorient_image, reorient_labels, reoriented_grid};

@@ -168,6 +168,7 @@ pub(super) fn pair(
                 subject: String::new(),
                 images: (0..channels.count).map(image).collect(),
                 label: labels.and_then(|l| l.files.get(id)).cloned(),
+                labelled: None,
             }
         })
         .collect();

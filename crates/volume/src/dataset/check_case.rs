@@ -1,6 +1,6 @@
 //! What is wrong with one case: its images, its label map and how they lie to each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Case, Dataset, Finding, Severity};
@@ -40,7 +40,7 @@ pub(super) fn check_case(dataset: &Dataset, case: &Case, labelled: bool) -> Vec<
                 if let Some((image, grid)) = &reference {
                     findings.extend(geometry(path, labels.grid(), image, grid));
                 }
-                findings.extend(values(dataset, path, &labels));
+                findings.extend(values(dataset, case, path, &labels));
             }
             Err(error) => {
                 findings.push(not_whole(path).unwrap_or_else(|| unreadable(path, &error)));
@@ -165,37 +165,53 @@ fn place(grid: &Grid) -> String {
     )
 }
 
-fn values(dataset: &Dataset, path: &Path, labels: &Labels) -> Vec<Finding> {
+fn values(dataset: &Dataset, case: &Case, path: &Path, labels: &Labels) -> Vec<Finding> {
     let counts = labels.counts();
     let mut findings = Vec::new();
-    let unknown: BTreeMap<u16, usize> = counts
-        .iter()
-        .filter(|(value, _)| dataset.labels_declared && !dataset.labels.contains_key(value))
-        .map(|(&value, &n)| (value, n))
+    let known: BTreeSet<u16> = dataset
+        .labels
+        .keys()
+        .copied()
+        .chain(dataset.ignore)
         .collect();
-    if !unknown.is_empty() {
-        let voxels: Vec<String> = unknown
-            .iter()
-            .take(5)
-            .map(|(value, n)| format!("{value} ({n} voxels)"))
-            .collect();
-        let more = unknown.len() - voxels.len();
-        let more = if more > 0 {
-            format!(" and {more} more values")
-        } else {
-            String::new()
-        };
-        let known: Vec<String> = dataset.labels.keys().map(u16::to_string).collect();
+    let listed = |values: &BTreeSet<u16>| {
+        let values: Vec<String> = values.iter().map(u16::to_string).collect();
+        values.join(", ")
+    };
+    let unknown = some_of(&counts, |value| {
+        dataset.labels_declared && !known.contains(&value)
+    });
+    if let Some(found) = unknown {
         findings.push(Finding::new(
             Severity::Error,
             path,
             "label values",
-            format!("{}{more}", voxels.join(", ")),
-            format!("the values of dataset.json: {}", known.join(", ")),
+            found,
+            format!("the values of dataset.json: {}", listed(&known)),
             "name the values in dataset.json, or change them in the label map",
         ));
     }
-    if counts.keys().all(|&value| value == 0) {
+    if let Some(drawn) = drawn(dataset, case) {
+        let others = some_of(&counts, |value| {
+            known.contains(&value) && !drawn.contains(&value)
+        });
+        findings.extend(others.map(|found| {
+            Finding::new(
+                Severity::Error,
+                path,
+                "label values",
+                found,
+                format!(
+                    "the values of the classes that were drawn: {}",
+                    listed(&drawn)
+                ),
+                "add the classes to those of the case in labelled of dataset.json, or make them \
+                 background in the label map",
+            )
+        }));
+    }
+    let unlabelled = |value: &u16| *value == 0 || Some(*value) == dataset.ignore;
+    if counts.keys().all(unlabelled) {
         findings.push(Finding::new(
             Severity::Note,
             path,
@@ -206,6 +222,35 @@ fn values(dataset: &Dataset, path: &Path, labels: &Labels) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// The values that a case may hold in which only some classes were drawn.
+fn drawn(dataset: &Dataset, case: &Case) -> Option<BTreeSet<u16>> {
+    let classes = case.labelled.as_ref()?;
+    let mut values: BTreeSet<u16> = dataset.ignore.into_iter().chain([0]).collect();
+    if dataset.regions.is_empty() {
+        values.extend(classes);
+    }
+    let regions = dataset.regions.iter();
+    for region in regions.filter(|region| classes.contains(&region.value)) {
+        values.extend(&region.values);
+    }
+    Some(values)
+}
+
+/// The first of the values that are `wrong`, and their voxels; `None` where there is none.
+fn some_of(counts: &BTreeMap<u16, usize>, wrong: impl Fn(u16) -> bool) -> Option<String> {
+    let wrong: Vec<String> = counts
+        .iter()
+        .filter(|(value, _)| wrong(**value))
+        .map(|(value, n)| format!("{value} ({n} voxels)"))
+        .collect();
+    let (first, more) = wrong.split_at(wrong.len().min(5));
+    match more.len() {
+        _ if first.is_empty() => None,
+        0 => Some(first.join(", ")),
+        more => Some(format!("{} and {more} more values", first.join(", "))),
+    }
 }
 
 /// The finding for a label map that reads as an image whose samples are no label values.
@@ -329,5 +374,37 @@ mod tests {
         assert!(fraction.3.starts_with("0.5 and 1 more"), "{}", fraction.3);
         let empty = finding(|t| t.labels("labelsTr/a.nii.gz", &[0, 0, 0]));
         assert_eq!((empty.0, &*empty.3), (Severity::Note, "background only"));
+    }
+
+    #[test]
+    fn regions_and_ignored_voxels_are_legal_and_classes_not_drawn_are_not() {
+        let of = |labels: &str, values: &[u16]| {
+            let trial = Trial::described(&format!(
+                r#"{{"channel_names": {{"0": "CT"}}, "file_ending": ".nii.gz", {labels}}}"#
+            ));
+            trial.image("imagesTr/a_0000.nii.gz", &[0.0, 1.0, 2.0, 3.0]);
+            trial.labels("labelsTr/a.nii.gz", values);
+            let found = check(&trial.open());
+            found
+                .into_iter()
+                .map(|f| (f.found, f.expected))
+                .collect::<Vec<_>>()
+        };
+        let regions = r#""labels": {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3},
+            "regions_class_order": [5, 6]"#;
+        assert_eq!(of(regions, &[0, 1, 2, 3]), []);
+        // What is written of a region is not what label maps hold.
+        assert_eq!(of(regions, &[0, 1, 5, 3])[0].0, "5 (1 voxels)");
+        let drawn = |class: &str| format!(r#"{regions}, "labelled": {{"a": ["{class}"]}}"#);
+        assert_eq!(of(&drawn("whole"), &[0, 1, 2, 3]), []);
+        let [(found, expected)] = &*of(&drawn("core"), &[0, 1, 2, 3]) else {
+            unreachable!("one finding");
+        };
+        assert_eq!(found, "1 (1 voxels)");
+        assert!(expected.ends_with("drawn: 0, 2, 3"), "{expected}");
+        let plain = r#""labels": {"background": 0, "liver": 1, "spleen": 2},
+            "labelled": {"a": ["spleen"]}"#;
+        assert_eq!(of(plain, &[0, 2, 2, 0]), []);
+        assert_eq!(of(plain, &[1, 1, 2, 0])[0].0, "1 (2 voxels)");
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! Version 2 of nnU-Net has `channel_names` ({"0": "CT"}), `labels` ({"background": 0}) and
 //! `file_ending`; version 1 and the Decathlon have `modality` and `labels` the other way round
-//! ({"0": "background"}). Keys not used here are ignored: the file is not ours to define.
+//! ({"0": "background"}); [`labels`](super::labels) tells more of them. Keys not used here are
+//! ignored: the file is not ours to define.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::labels::{LabelTable, Labelled, labelled};
 use crate::{Error, Result};
 
 /// Longest `dataset.json` read, bytes; a list of a hundred thousand cases is about a tenth.
@@ -20,19 +22,20 @@ const LONGEST: u64 = 64 << 20;
 pub(super) struct Description {
     pub(super) name: Option<String>,
     pub(super) channels: Option<Vec<String>>,
-    pub(super) labels: Option<BTreeMap<u16, String>>,
+    pub(super) labels: Option<LabelTable>,
+    pub(super) labelled: Labelled,
     pub(super) file_ending: Option<String>,
     pub(super) num_training: Option<u64>,
 }
 
-/// The label names (value to name, background included) of a `dataset.json`; `None` where it has
-/// no `labels`.
+/// The label names (value to name, background included) of a `dataset.json`, as
+/// [`Dataset::labels`](super::Dataset::labels); `None` where it has no `labels`.
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be read, [`Error::Dataset`] where it is not a
 /// `dataset.json` that crossmod understands.
 pub fn read_label_names(path: &Path) -> Result<Option<BTreeMap<u16, String>>> {
-    Ok(Description::read(path)?.labels)
+    Ok(Description::read(path)?.labels.map(|table| table.names))
 }
 
 impl Description {
@@ -62,10 +65,19 @@ impl Description {
             );
         };
         let channels = map.get("channel_names").or_else(|| map.get("modality"));
+        let order = map.get("regions_class_order");
+        let labels = map
+            .get("labels")
+            .map(|labels| LabelTable::parse(labels, order));
         Ok(Self {
             name: map.get("name").and_then(Value::as_str).map(str::to_owned),
             channels: channels.map(channel_names).transpose()?,
-            labels: map.get("labels").map(label_names).transpose()?,
+            labels: labels.transpose()?,
+            labelled: map
+                .get("labelled")
+                .map(labelled)
+                .transpose()?
+                .unwrap_or_default(),
             file_ending: map
                 .get("file_ending")
                 .and_then(Value::as_str)
@@ -76,7 +88,7 @@ impl Description {
 }
 
 /// A whole number, also where it is written as a string.
-fn number(value: &Value) -> Option<u64> {
+pub(super) fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
@@ -95,65 +107,6 @@ fn channel_names(value: &Value) -> std::result::Result<Vec<String>, String> {
              found {value}; correct them"
         )),
     }
-}
-
-fn label_names(value: &Value) -> std::result::Result<BTreeMap<u16, String>, String> {
-    let Value::Object(map) = value else {
-        return Err(format!(
-            "expected labels such as {{\"background\": 0, \"liver\": 1}}, found {value}; correct \
-             them"
-        ));
-    };
-    let mut labels = BTreeMap::new();
-    for (name, value) in pairs(map)? {
-        if name.eq_ignore_ascii_case("ignore") {
-            return Err(format!(
-                "expected labels that are all to be learnt, found \"ignore\" ({value}), which is \
-                 not supported; give those voxels a label or make them background"
-            ));
-        }
-        if let Some(other) = labels.insert(value, name.to_owned()) {
-            return Err(format!(
-                "expected one name per label value, found \"{other}\" and \"{name}\" for {value}; \
-                 give each its own value"
-            ));
-        }
-    }
-    labels.entry(0).or_insert_with(|| "background".to_owned());
-    Ok(labels)
-}
-
-/// (name, value) of each label, whichever way round the file has them.
-fn pairs(map: &Map<String, Value>) -> std::result::Result<Vec<(&str, u16)>, String> {
-    let reversed = !map.is_empty()
-        && map
-            .iter()
-            .all(|(key, value)| key.parse::<u16>().is_ok() && value.is_string());
-    map.iter()
-        .map(|(key, value)| {
-            if value.is_array() {
-                return Err(format!(
-                    "expected one whole number per label, found the region {value} for \
-                     \"{key}\"; regions are not supported: give each part its own label"
-                ));
-            }
-            let (name, value) = if reversed {
-                (value.as_str().unwrap_or_default(), key.parse().ok())
-            } else {
-                (
-                    key.as_str(),
-                    number(value).and_then(|v| u16::try_from(v).ok()),
-                )
-            };
-            value.map(|value| (name, value)).ok_or_else(|| {
-                format!(
-                    "expected a whole number from 0 to 65535 for label \"{key}\", found {}; \
-                     correct it",
-                    map[key]
-                )
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -186,22 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn background_is_added() {
-        let d = Description::parse("\u{feff}{\"labels\": {\"liver\": 1}}").expect("labels");
-        assert_eq!(d.labels.expect("labels")[&0], "background");
-    }
-
-    #[test]
     fn what_cannot_be_used_is_named() {
         assert!(error("{").contains("expected JSON"));
         assert!(error("[]").contains("JSON object"));
-        assert!(error(r#"{"labels": {"whole": [1, 2]}}"#).contains("the region [1,2]"));
-        assert!(error(r#"{"labels": {"a": 1, "b": 1}}"#).contains("\"a\" and \"b\" for 1"));
-        assert!(error(r#"{"labels": {"a": 1.5}}"#).contains("found 1.5"));
-        assert!(error(r#"{"labels": {"a": -1}}"#).contains("found -1"));
-        assert!(error(r#"{"labels": {"a": 70000}}"#).contains("found 70000"));
-        assert!(error(r#"{"labels": {"a": 1, "ignore": 2}}"#).contains("\"ignore\" (2)"));
-        assert!(error(r#"{"labels": [1]}"#).contains("expected labels such as"));
         assert!(error(r#"{"channel_names": {"1": "CT"}}"#).contains("numbered from 0"));
         assert!(error(r#"{"channel_names": {}}"#).contains("numbered from 0"));
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::cases::{Channels, ENDINGS, Listing, Paired, channels, pair};
 use super::description::Description;
+use super::labels::LabelTable;
 use super::{Case, Dataset, Strays, subjects};
 use crate::{Error, Result};
 
@@ -96,14 +97,22 @@ impl Dataset {
         name_subjects(&mut training, &mut test);
         let count = convention.map_or(1, |c| c.count);
         let labels_declared = description.labels.is_some();
+        let table = description.labels.unwrap_or_else(|| LabelTable {
+            names: BTreeMap::from([(0, "background".to_owned())]),
+            ..LabelTable::default()
+        });
+        let mut all: Vec<&mut Case> = training.iter_mut().chain(&mut test).collect();
+        table
+            .mark(&description.labelled, &mut all)
+            .map_err(|message| Error::dataset(message, &root.join("dataset.json")))?;
         Ok(Self {
             root: root.to_owned(),
             name: description.name.unwrap_or_else(|| folder_name(root)),
             channels: description.channels.unwrap_or_else(|| unnamed(count)),
-            labels: description
-                .labels
-                .unwrap_or_else(|| BTreeMap::from([(0, "background".to_owned())])),
+            labels: table.names,
             labels_declared,
+            ignore: table.ignore,
+            regions: table.regions,
             training,
             test,
             num_training: description.num_training,
@@ -239,6 +248,45 @@ mod tests {
             trial.root().join("imagesTr/m_a_0001.nii.gz")
         );
         assert_eq!(dataset.labelled().len(), 1);
+    }
+
+    #[test]
+    fn regions_ignored_values_and_partial_labels_are_taken_over() {
+        let json = |case: &str| {
+            format!(
+                r#"{{"channel_names": {{"0": "T1"}}, "labels": {{"background": 0, "whole": [1, 2],
+                    "core": [2], "ignore": 3}}, "regions_class_order": [1, 2],
+                    "labelled": {{"{case}": ["core"]}}}}"#
+            )
+        };
+        let trial = Trial::described(&json("b"));
+        for case in ["a", "b"] {
+            trial.touch(&format!("imagesTr/{case}_0000.nii"));
+        }
+        let dataset = trial.open();
+        assert_eq!(dataset.ignore, Some(3));
+        let regions: Vec<_> = dataset
+            .regions
+            .iter()
+            .map(|r| (&*r.name, r.value))
+            .collect();
+        assert_eq!(regions, [("whole", 1), ("core", 2)]);
+        let drawn: Vec<_> = dataset
+            .training
+            .iter()
+            .map(|c| c.labelled.clone())
+            .collect();
+        assert_eq!(drawn, [None, Some(vec![2])]);
+        assert!(dataset.is_partly_labelled());
+
+        let trial = Trial::described(&json("c"));
+        trial.touch("imagesTr/a_0000.nii");
+        let message = error(&trial);
+        assert!(
+            message.contains("found \"c\", which has no image"),
+            "{message}"
+        );
+        assert!(message.ends_with("dataset.json"), "{message}");
     }
 
     #[test]

@@ -14,13 +14,15 @@
 //! Opening a dataset lists folders and reads `dataset.json`; no image is opened. [`check()`] opens
 //! all of them and says what would go wrong later.
 //!
-//! Limits: labels that are regions (a list of values) and nnU-Net's `ignore` label are refused.
+//! Labels may be regions of several values, a value may be left to be ignored, and in some cases only
+//! some classes may have been drawn: `labels` tells how `dataset.json` says so.
 
 mod cases;
 mod check;
 mod check_case;
 mod check_pair;
 mod description;
+mod labels;
 mod layout;
 mod splits;
 mod subject;
@@ -38,11 +40,12 @@ pub use cases::{ENDINGS, stem_and_ending};
 pub use check::{Finding, Severity, check};
 pub use check_pair::check_pair;
 pub use description::read_label_names;
+pub use labels::Region;
 pub use splits::{Split, folds};
 pub use subject::{slice_of, subject_of, subjects};
 
 /// One image (all its channels) and its label map, where it has one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Case {
     /// The file stem without its channel number, unique within training and within test.
     pub id: String,
@@ -53,6 +56,10 @@ pub struct Case {
     pub images: Vec<PathBuf>,
     /// The label map, `None` where there is no such file.
     pub label: Option<PathBuf>,
+    /// The classes that were drawn in the label map, in order, by the value that they are written
+    /// as (of a region [`Region::value`]); the background of such a case may hold the others. `None`
+    /// where all were, which is the rule.
+    pub labelled: Option<Vec<u16>>,
 }
 
 /// A dataset: its cases and the meaning of its labels. Made by [`Dataset::open`].
@@ -65,11 +72,18 @@ pub struct Dataset {
     pub name: String,
     /// The name of each channel; `["image"]` where no `dataset.json` names it.
     pub channels: Vec<String>,
-    /// Label value to name, background (0) included. Where [`Self::labels_declared`] is false it
+    /// The values that label maps hold, but [`Self::ignore`], and their names; background (0)
+    /// included. A value that only regions name is called `label N`. Where [`Self::labels_declared`] is false it
     /// holds background alone; [`Self::discover_labels`] reads the values from the files.
     pub labels: BTreeMap<u16, String>,
     /// Whether a `dataset.json` names the labels.
     pub labels_declared: bool,
+    /// The value of voxels that nobody has judged.
+    pub ignore: Option<u16>,
+    /// What is learnt where it is not each of [`Self::labels`] by itself: classes of one or several
+    /// values, which may overlap; of those found in a voxel the last is written. The background is
+    /// none of them. Empty where labels are plain.
+    pub regions: Vec<Region>,
     /// The cases to train on, by id.
     pub training: Vec<Case>,
     /// The cases to test on, by id.
@@ -102,6 +116,12 @@ impl Dataset {
             .iter()
             .filter(|case| case.label.is_some())
             .collect()
+    }
+
+    /// Whether some cases have only some of the classes; see [`Case::labelled`].
+    #[must_use]
+    pub fn is_partly_labelled(&self) -> bool {
+        self.cases().any(|case| case.labelled.is_some())
     }
 
     /// The labels with the values that occur in the label maps of all cases: names that

@@ -86,6 +86,7 @@ mod tests {
             subject: patient.to_string(),
             images: Vec::new(),
             label: None,
+            labelled: None,
         };
         (1..)
             .zip(slices)

@@ -22,6 +22,9 @@ use crate::{Error, Grid, Image, Labels};
 use brick::Brick;
 
 mod brick;
+mod regions;
+
+pub use regions::regions_onto;
 
 /// Most voxels of a slab, unless one slice has more. A slab takes some 10 bytes a voxel.
 const SLAB: usize = 1 << 22;
@@ -144,6 +147,37 @@ impl Place {
     fn row<'a, T>(&self, data: &'a [T], xs: &Range<usize>, y: usize, z: usize) -> &'a [T] {
         let start = self.shape[0] * (y + self.shape[1] * (z - self.first_slice));
         &data[start + xs.start..start + xs.end]
+    }
+
+    /// Interpolates the target's row at (y, z), places `xs`, which need `source_xs` of the source;
+    /// `sum` is as long as those.
+    fn interpolate(
+        &self,
+        data: &[f32],
+        [along_x, along_y, along_z]: &[Taps; 3],
+        [y, z]: [usize; 2],
+        (xs, source_xs): (&Range<usize>, &Range<usize>),
+        sum: &mut [f32],
+        row: &mut [f32],
+    ) {
+        let (first_z, weights_z) = along_z.at(z);
+        let (first_y, weights_y) = along_y.at(y);
+        sum.fill(0.0);
+        for (dz, &wz) in weights_z.iter().enumerate() {
+            for (dy, &wy) in weights_y.iter().enumerate() {
+                let weight = wz * wy;
+                let near = self.row(data, source_xs, first_y + dy, first_z + dz);
+                for (s, &v) in sum.iter_mut().zip(near) {
+                    *s += weight * v;
+                }
+            }
+        }
+        for (value, (first, weights)) in row.iter_mut().zip(along_x.each(xs.clone())) {
+            *value = match (weights, &sum[first - source_xs.start..]) {
+                ([a, b], [p, q, ..]) => a * p + b * q,
+                (_, near) => near[0],
+            };
+        }
     }
 }
 

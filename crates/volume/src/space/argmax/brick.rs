@@ -144,7 +144,7 @@ impl Brick {
     pub(super) fn compare(
         &mut self,
         label: u16,
-        [along_x, along_y, along_z]: &[Taps; 3],
+        taps: &[Taps; 3],
         place: Place,
         class: &[f32],
         certainty: Certainty,
@@ -154,24 +154,7 @@ impl Brick {
         let mut sum = vec![0.0; source_xs.len()];
         let mut row = vec![0.0; xs.len()];
         for (k, (z, y)) in zs.flat_map(|z| ys.clone().map(move |y| (z, y))).enumerate() {
-            let (first_z, weights_z) = along_z.at(z);
-            let (first_y, weights_y) = along_y.at(y);
-            sum.fill(0.0);
-            for (dz, &wz) in weights_z.iter().enumerate() {
-                for (dy, &wy) in weights_y.iter().enumerate() {
-                    let weight = wz * wy;
-                    let near = place.row(class, source_xs, first_y + dy, first_z + dz);
-                    for (s, &v) in sum.iter_mut().zip(near) {
-                        *s += weight * v;
-                    }
-                }
-            }
-            for (value, (first, weights)) in row.iter_mut().zip(along_x.each(xs.clone())) {
-                *value = match (weights, &sum[first - source_xs.start..]) {
-                    ([a, b], [p, q, ..]) => a * p + b * q,
-                    (_, near) => near[0],
-                };
-            }
+            place.interpolate(class, taps, [y, z], (&xs, source_xs), &mut sum, &mut row);
             let at = k * row.len()..(k + 1) * row.len();
             let labels = &mut self.labels[at.clone()];
             keep_better(&row, label, &mut self.best[at.clone()], labels);
