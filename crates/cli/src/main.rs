@@ -14,6 +14,11 @@ mod verb;
 
 use std::process::ExitCode;
 
+use crossmod_kernels::Recycler;
+
+#[global_allocator]
+static MEMORY: Recycler = Recycler::new();
+
 fn main() -> ExitCode {
     let cli = match args::read() {
         Ok(cli) => cli,
