@@ -1,11 +1,14 @@
-//! From volumes to batches: slices in memory, random patches of them.
+//! From volumes to batches: slices in memory, random patches of them; and patches of whole volumes
+//! for supervised segmentation ([`patches`]).
 
 mod augment;
+pub mod patches;
 mod prepare;
 mod sampler;
 mod slices;
 
 pub use augment::{AugmentConfig, AugmentDraw};
+pub use patches::{Ahead, PatchBatch, PatchConfig, PatchDraw, Patches};
 pub use prepare::{Prepared, pad_to, prepare};
 pub use sampler::{Batch, Order, Sampler};
 pub use slices::Slices;

@@ -1,9 +1,11 @@
 //! Losses, each a mean that does not depend on the batch's size.
 
 mod adversarial;
+mod planned;
 mod segmentation;
 
 pub use adversarial::{least_squares, mean_absolute};
+pub use planned::{PlannedLoss, PlannedLossConfig, Truth};
 pub use segmentation::{cross_entropy, cross_entropy_dice, dice};
 
 /// Central differences against the tape; for tests of this crate.

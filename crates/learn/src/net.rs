@@ -3,6 +3,7 @@
 mod conv;
 mod level;
 mod patchgan;
+mod planned;
 mod resnet;
 mod segmentor;
 mod unet;
@@ -11,6 +12,7 @@ pub mod weights;
 
 pub use conv::{Conv, ConvTransposed};
 pub use patchgan::{PatchGan, PatchGanConfig};
+pub use planned::PlannedNet;
 pub use resnet::{Head, ResNet, ResNetConfig};
 pub use segmentor::{Segmentor, SegmentorConfig, SegmentorKind};
 pub use unet::{UNet, UNetConfig};

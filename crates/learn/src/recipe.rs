@@ -17,14 +17,17 @@ use crate::fit::{AdamConfig, Schedule};
 use crate::net::{PatchGanConfig, ResNetConfig, SegmentorConfig};
 use crate::plan::PlanConfig;
 
+pub use parse::AnyRecipe;
+pub(crate) use parse::{Readable, wrong};
 pub use start::{Request, resume, start};
 pub use supervised::Supervised;
 pub use synseg::SynSeg;
 pub(crate) use synseg::{Learner, scalar};
 
 /// The built-in recipes: their names and texts.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("synseg", include_str!("../../../recipes/synseg.toml")),
+    ("segment", include_str!("../../../recipes/segment.toml")),
     (
         "source-only",
         include_str!("../../../recipes/source-only.toml"),

@@ -1,10 +1,14 @@
 //! Whole volumes through a trained net: slices in, a volume on the input's own grid out.
 
 mod files;
+pub mod planned;
 mod predict;
 mod slicewise;
+pub mod sliding;
 mod translate;
 
-pub use files::{Job, jobs};
+pub use files::{CaseJob, Job, case_jobs, jobs};
+pub use planned::{Outcome, PlannedPredictor, Wanted, predict_planned};
 pub use predict::{Predictor, predict};
+pub use sliding::{PatchNet, WindowBatch, WindowConfig};
 pub use translate::{Direction, Translator, translate};

@@ -157,7 +157,8 @@ impl Evaluation {
 
     /// Adds the slices or parts of one case: cases of one name become one, their voxels pooled,
     /// in the order of their first parts.
-    pub(crate) fn pool(parts: Vec<CaseOverlap>) -> Vec<CaseOverlap> {
+    #[must_use]
+    pub fn pool(parts: Vec<CaseOverlap>) -> Vec<CaseOverlap> {
         let mut cases: Vec<CaseOverlap> = Vec::new();
         let mut index: BTreeMap<String, usize> = BTreeMap::new();
         for part in parts {

@@ -173,7 +173,7 @@ fn memory_mb() -> Option<usize> {
 }
 
 /// `8GB`, `8`, `500MB`: MB of 10⁶ bytes.
-fn megabytes(text: &str) -> Result<usize, String> {
+pub(super) fn megabytes(text: &str) -> Result<usize, String> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let scale = match lower[digits.len()..].trim() {

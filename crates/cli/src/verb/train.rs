@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use crossmod_learn::fit::{Budget, Manifest, RunFolder, Summary};
-use crossmod_learn::recipe::{self, Recipe, Request};
+use crossmod_learn::recipe::{self, AnyRecipe, Recipe, Request};
+use crossmod_learn::segment::{self, SegmentRequest, SegmentSummary};
 use serde::Serialize;
 
 use crate::context::{Context, Outcome};
@@ -16,7 +16,7 @@ use crate::progress::duration;
 /// that is needed to continue.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// synseg, source-only, target-supervised, or a TOML file
+    /// segment, synseg, source-only, target-supervised, or a TOML file
     #[arg(required_unless_present = "resume")]
     recipe: Option<String>,
     /// The labelled dataset
@@ -38,6 +38,16 @@ pub(crate) struct Args {
     /// End after this many minutes of training
     #[arg(long, value_name = "M", value_parser = positive, allow_negative_numbers = true)]
     minutes: Option<f64>,
+    /// With segment: train by this plan, as `crossmod plan` wrote it or edited since
+    #[arg(long, value_name = "FILE", conflicts_with = "resume")]
+    plan: Option<PathBuf>,
+    /// With segment: the fold kept for validation, 0 to 4, or all [default: 0]
+    #[arg(long, value_name = "K", conflicts_with = "resume")]
+    fold: Option<String>,
+    /// With segment: the memory that training may take, such as 8GB or 500MB [default: 8GB]
+    #[arg(long, value_name = "SIZE", value_parser = super::plan::megabytes,
+          conflicts_with = "resume")]
+    ram: Option<usize>,
     /// Continue the run in RUN; needs no other argument
     #[arg(long)]
     resume: bool,
@@ -53,37 +63,111 @@ pub(super) fn positive(text: &str) -> Result<f64, String> {
 
 /// The result in JSON.
 #[derive(Serialize)]
-struct Report<'a> {
+struct Report<'a, S> {
     run: std::borrow::Cow<'a, str>,
     #[serde(flatten)]
-    summary: &'a Summary,
+    summary: &'a S,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let summary = if args.resume {
-        resume(args, context)?
-    } else {
-        start(args, context)?
-    };
+    if args.resume {
+        return if segment::is_segment_run(&args.out)? {
+            tell_segment(args, context, &resume_segment(args, context)?)
+        } else {
+            tell(args, context, &resume(args, context)?)
+        };
+    }
+    let name = args.recipe.as_deref().unwrap_or_default();
+    match AnyRecipe::load(name, &overrides(args))? {
+        AnyRecipe::Segment(recipe) => {
+            let request = SegmentRequest {
+                recipe: *recipe,
+                source: labelled(args)?,
+                plan: args.plan.clone(),
+                out: args.out.clone(),
+                budget: budget(args),
+                processor: context.processor()?,
+            };
+            let mut progress = context.progress()?;
+            let summary = segment::start_segment(&request, &mut progress)?;
+            drop(progress);
+            tell_segment(args, context, &summary)
+        }
+        AnyRecipe::Adapt(recipe) => {
+            if args.plan.is_some() {
+                return Err(Usage::error(format!(
+                    "expected --plan with the recipe segment only, found it with {name}; leave it \
+                     out, or edit plan.toml in the run"
+                )));
+            }
+            tell(args, context, &start(args, *recipe, context)?)
+        }
+    }
+}
+
+/// The changes to the recipe, those with flags of their own among them.
+fn overrides(args: &Args) -> Vec<String> {
+    let fold = args.fold.iter().map(|fold| format!("fold={fold}"));
+    let ram = args.ram.iter().map(|ram| format!("plan.ram_mb={ram}"));
+    args.set.iter().cloned().chain(fold).chain(ram).collect()
+}
+
+/// The dataset that a segmenter is trained on, which has one side only.
+fn labelled(args: &Args) -> anyhow::Result<PathBuf> {
+    match (&args.source, &args.target) {
+        (Some(source), None) => Ok(source.clone()),
+        _ => Err(Usage::error(
+            "expected --source DATASET (labelled scans) and no --target, as the recipe segment \
+             trains on one modality"
+                .to_owned(),
+        )),
+    }
+}
+
+fn tell(args: &Args, context: &Context, summary: &Summary) -> anyhow::Result<Outcome> {
     let report = Report {
         run: args.out.to_string_lossy(),
-        summary: &summary,
+        summary,
+    };
+    context.result(&report, || text(&report.run, summary))?;
+    Ok(Outcome::Done)
+}
+
+fn tell_segment(
+    args: &Args,
+    context: &Context,
+    summary: &SegmentSummary,
+) -> anyhow::Result<Outcome> {
+    let report = Report {
+        run: args.out.to_string_lossy(),
+        summary,
     };
     context.result(&report, || {
-        let time = duration(Duration::from_secs_f64(summary.seconds));
-        let mut text = format!("{}: {} steps in {time}\n", report.run, summary.steps);
-        for (name, value) in &summary.losses {
-            text.push_str(&format!("  {name} {value:.4}\n"));
+        let mut text = text(&report.run, &summary.training);
+        text.push_str(&format!(
+            "  {:.2} patches a second\n",
+            summary.patches_per_second
+        ));
+        for line in summary.validation.iter().flat_map(|v| v.lines()) {
+            text.push_str(&format!("  {line}\n"));
         }
         text
     })?;
     Ok(Outcome::Done)
 }
 
-fn start(args: &Args, context: &Context) -> anyhow::Result<Summary> {
-    let name = args.recipe.as_deref().unwrap_or_default();
+fn text(run: &str, summary: &Summary) -> String {
+    let time = duration(Duration::from_secs_f64(summary.seconds));
+    let mut text = format!("{run}: {} steps in {time}\n", summary.steps);
+    for (name, value) in &summary.losses {
+        text.push_str(&format!("  {name} {value:.4}\n"));
+    }
+    text
+}
+
+fn start(args: &Args, recipe: Recipe, context: &Context) -> anyhow::Result<Summary> {
     let request = Request {
-        recipe: Recipe::load(name, &args.set)?,
+        recipe,
         source: args.source.clone(),
         target: args.target.clone(),
         out: args.out.clone(),
@@ -94,16 +178,31 @@ fn start(args: &Args, context: &Context) -> anyhow::Result<Summary> {
     Ok(recipe::start(&request, &mut progress)?)
 }
 
-fn resume(args: &Args, context: &Context) -> anyhow::Result<Summary> {
+fn resume_segment(args: &Args, context: &Context) -> anyhow::Result<SegmentSummary> {
     let run = RunFolder::open(&args.out)?;
-    check_recipe(args, &run)?;
+    let own = AnyRecipe::Segment(Box::new(segment::recipe_of(&run)?));
+    check_recipe(args, &run, &own)?;
     check_data(args, &run)?;
     let processor = context.processor()?;
     let mut progress = context.progress()?;
-    let budget = budget(args);
+    Ok(segment::resume_segment(
+        &args.out,
+        budget(args),
+        &processor,
+        &mut progress,
+    )?)
+}
+
+fn resume(args: &Args, context: &Context) -> anyhow::Result<Summary> {
+    let run = RunFolder::open(&args.out)?;
+    let own = AnyRecipe::Adapt(Box::new(Recipe::of_run(&run)?.0));
+    check_recipe(args, &run, &own)?;
+    check_data(args, &run)?;
+    let processor = context.processor()?;
+    let mut progress = context.progress()?;
     Ok(recipe::resume(
         &args.out,
-        budget,
+        budget(args),
         &processor,
         &mut progress,
     )?)
@@ -116,17 +215,16 @@ fn budget(args: &Args) -> Option<Budget> {
 }
 
 /// A run keeps its recipe; one that is given again must be the same.
-fn check_recipe(args: &Args, run: &RunFolder) -> anyhow::Result<()> {
+fn check_recipe(args: &Args, run: &RunFolder, own: &AnyRecipe) -> anyhow::Result<()> {
     if args.recipe.is_none() && args.set.is_empty() {
         return Ok(());
     }
-    let (own, _) = Recipe::of_run(run)?;
     let given = args
         .recipe
         .as_deref()
-        .map(|name| Recipe::load(name, &args.set))
+        .map(|name| AnyRecipe::load(name, &args.set))
         .transpose()?;
-    if given.as_ref() == Some(&own) {
+    if given.as_ref() == Some(own) {
         return Ok(());
     }
     Err(Usage::error(format!(
@@ -141,11 +239,7 @@ fn check_data(args: &Args, run: &RunFolder) -> anyhow::Result<()> {
     if args.source.is_none() && args.target.is_none() {
         return Ok(());
     }
-    let path = run.file("manifest.json");
-    let read =
-        || -> anyhow::Result<Manifest> { Ok(serde_json::from_slice(&std::fs::read(&path)?)?) };
-    let manifest =
-        read().with_context(|| format!("could not read the manifest: {}", path.display()))?;
+    let manifest = Manifest::load(run)?;
     let place = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let sides = [
         ("source", &args.source, &manifest.source),

@@ -22,6 +22,29 @@ impl NetGradients {
         Self(visitor.found)
     }
 
+    /// Whether the loss depends on every parameter.
+    #[cfg(test)]
+    pub(crate) fn all_reached(&self) -> bool {
+        self.0.iter().all(Option::is_some)
+    }
+
+    /// All of them scaled so that their norm is at most `limit`, as PyTorch's `clip_grad_norm_`.
+    #[must_use]
+    pub fn clipped(mut self, limit: f32) -> Self {
+        let squares = |grad: &Option<Vec<f32>>| {
+            let values = grad.iter().flatten();
+            values.map(|&g| f64::from(g) * f64::from(g)).sum::<f64>()
+        };
+        let each: Vec<f64> = self.0.par_iter().map(squares).collect();
+        let norm = each.iter().sum::<f64>().sqrt();
+        let factor = (f64::from(limit) / (norm + 1e-6)) as f32;
+        if factor < 1.0 {
+            let all = self.0.par_iter_mut().flatten();
+            all.for_each(|grad| grad.iter_mut().for_each(|g| *g *= factor));
+        }
+        self
+    }
+
     /// The sum of two losses' gradients.
     ///
     /// # Panics
@@ -58,6 +81,17 @@ mod tests {
 
     use super::*;
     use crate::net::{PatchGan, PatchGanConfig};
+
+    #[test]
+    fn long_gradients_are_shortened() {
+        let grads = NetGradients(vec![Some(vec![3.0, 0.0]), None, Some(vec![4.0])]);
+        let same = grads.clone().clipped(5.1);
+        assert_eq!(same, grads);
+        let NetGradients(short) = grads.clipped(1.0);
+        let expected = [0.6, 0.0, 0.8];
+        let found = short.iter().flatten().flatten();
+        assert!(found.zip(expected).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
 
     #[test]
     fn gradients_of_two_losses_add_up_to_those_of_their_sum() {

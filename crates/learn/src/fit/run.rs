@@ -39,25 +39,6 @@ struct Position {
     budget: Option<Budget>,
 }
 
-/// Where a run's data came from and what made it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Manifest {
-    /// Version of crossmod.
-    pub version: String,
-    /// SHA-256 of the resolved recipe's text.
-    pub recipe_sha256: String,
-    /// Seed of every random draw.
-    pub seed: u64,
-    /// Operating system, architecture and threads.
-    pub host: String,
-    /// The labelled dataset.
-    pub source: Option<PathBuf>,
-    /// The dataset to be segmented.
-    pub target: Option<PathBuf>,
-    /// SHA-256 of every file trained on, by its path in its dataset.
-    pub data: std::collections::BTreeMap<String, String>,
-}
-
 const POSITION: &str = "position.json";
 
 impl RunFolder {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::log::Log;
-use super::{AdamConfig, Budget, Row, RunFolder, Schedule, State};
+use super::{Budget, Row, RunFolder, State};
 use crate::net::weights::Named;
 use crate::{Error, Progress, Result};
 
@@ -28,19 +28,37 @@ pub trait Trainable {
     /// # Errors
     /// Where the state is of another recipe.
     fn restore(&mut self, state: &State, run: &RunFolder) -> Result<()>;
+    /// Whether more steps would bring nothing, though the budget be not spent.
+    fn finished(&self) -> bool {
+        false
+    }
+}
+
+/// How the learning rate falls over a training.
+pub trait Decay {
+    /// The epoch, from 1, at `progress` in [0, 1] of the training.
+    fn epoch_at(&self, progress: f64) -> u32;
+    /// The factor on the learning rate in `epoch`.
+    fn factor(&self, epoch: u32) -> f32;
 }
 
 /// How a training is run.
-#[derive(Debug, Clone)]
-pub struct Plan {
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
     /// When it ends.
     pub budget: Budget,
-    /// How the learning rate falls.
-    pub schedule: Schedule,
-    /// The optimiser, for its learning rate.
-    pub optimizer: AdamConfig,
+    /// The learning rate at the start.
+    pub learning_rate: f32,
+    /// How it falls.
+    pub decay: &'a dyn Decay,
     /// Time between checkpoints.
     pub checkpoint: Duration,
+}
+
+impl std::fmt::Debug for dyn Decay + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "from 1 to {}", self.factor(self.epoch_at(1.0)))
+    }
 }
 
 /// What a training came to.
@@ -62,7 +80,7 @@ pub struct Summary {
 pub fn train(
     model: &mut dyn Trainable,
     run: &RunFolder,
-    plan: &Plan,
+    plan: &Plan<'_>,
     resumed: Option<&State>,
     progress: &mut dyn Progress,
 ) -> Result<Summary> {
@@ -73,11 +91,11 @@ pub fn train(
     loop {
         let seconds = before + start.elapsed().as_secs_f64();
         let done = plan.budget.progress(step, seconds);
-        if done >= 1.0 {
+        if done >= 1.0 || model.finished() {
             break;
         }
-        let epoch = plan.schedule.epoch_at(done);
-        let rate = plan.optimizer.learning_rate * plan.schedule.factor(epoch);
+        let epoch = plan.decay.epoch_at(done);
+        let rate = plan.learning_rate * plan.decay.factor(epoch);
         let losses = model.step(step, rate)?;
         if let Some(&(loss, value)) = losses.iter().find(|(_, v)| !v.is_finite()) {
             return Err(Error::Diverged { loss, value, step });

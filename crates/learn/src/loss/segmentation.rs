@@ -62,6 +62,7 @@ fn loss<const D: usize>(
 ) -> Tensor<1> {
     let of = Segmentation {
         labels,
+        ignore: None,
         weights: (!weights.is_empty()).then(|| weights.to_vec()),
         dice: SoftDice::SYNSEG,
         factors,

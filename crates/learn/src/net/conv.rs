@@ -24,10 +24,10 @@ pub struct Conv<const D: usize = 4> {
     walk: Route,
 }
 
-/// A transposed 2-D convolution with bias that doubles the size.
+/// A transposed convolution with bias that multiplies each size by its stride.
 #[derive(Module, Debug)]
-pub struct ConvTransposed {
-    weight: Param<Tensor<4>>,
+pub struct ConvTransposed<const D: usize = 4> {
+    weight: Param<Tensor<D>>,
     bias: Param<Tensor<1>>,
     #[module(skip)]
     walk: Route,
@@ -47,9 +47,20 @@ impl<const D: usize> Conv<D> {
         rng: &mut Rng,
         device: &Device,
     ) -> Self {
+        Self::along(channels, [kernel; 3], walk, init, rng, device)
+    }
+
+    /// The same with a kernel of its own length along depth (of volumes), height and width.
+    pub fn along(
+        channels: [usize; 2],
+        kernel: [usize; 3],
+        walk: Walk,
+        init: Init,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Self {
         let [ci, co] = channels;
-        let mut shape = [kernel; D];
-        shape[..2].copy_from_slice(&[co, ci]);
+        let shape = weight_shape([co, ci], kernel);
         let fan_in = shape[1..].iter().product();
         Self {
             weight: draw(shape, fan_in, init, rng, device),
@@ -75,23 +86,48 @@ impl ConvTransposed {
         rng: &mut Rng,
         device: &Device,
     ) -> Self {
-        let [ci, co] = channels;
-        // Each output pixel sums over a quarter of the taps of every input channel.
-        let fan_in = (ci * kernel * kernel).div_ceil(4);
         let walk = Walk::zero(2, kernel / 3);
+        Self::along(channels, [kernel; 3], walk, init, rng, device)
+    }
+}
+
+impl<const D: usize> ConvTransposed<D> {
+    /// A layer with its own kernel and stride along depth (of volumes), height and width; see
+    /// [`ops::conv_transpose`] for the paddings there can be.
+    pub fn along(
+        channels: [usize; 2],
+        kernel: [usize; 3],
+        walk: Walk,
+        init: Init,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Self {
+        let [ci, co] = channels;
+        let shape: [usize; D] = weight_shape([ci, co], kernel);
+        let taps: usize = shape[2..].iter().product();
+        // Each output sums over one of so many taps of every input channel.
+        let shared: usize = walk.stride[5 - D..].iter().product();
         Self {
-            weight: draw([ci, co, kernel, kernel], fan_in, init, rng, device),
+            weight: draw(shape, (ci * taps).div_ceil(shared), init, rng, device),
             bias: Param::from_data(TensorData::zeros::<f32, _>([co]), device),
             walk: Route(walk),
         }
     }
 
     /// # Shapes
-    /// `[n, ci, h, w]` to `[n, co, 2h, 2w]`.
+    /// `[n, ci, (d,) h, w]` to `[n, co, …]` of each size times its stride.
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<D>) -> Tensor<D> {
         ops::conv_transpose(x, self.weight.val(), self.bias.val(), self.walk.0)
     }
+}
+
+/// The channels, then the kernel along as many axes as there are.
+fn weight_shape<const D: usize>(channels: [usize; 2], kernel: [usize; 3]) -> [usize; D] {
+    let mut shape = [0; D];
+    shape[..2].copy_from_slice(&channels);
+    shape[2..].copy_from_slice(&kernel[5 - D..]);
+    shape
 }
 
 fn draw<const D: usize>(

@@ -41,6 +41,8 @@ pub(crate) enum Binary {
 pub struct Segmentation {
     /// The class of every pixel, `[batch][pixel]`.
     pub labels: Vec<u16>,
+    /// The label of pixels that count in neither loss.
+    pub ignore: Option<u16>,
     /// A weight per class in the cross-entropy; 1 where there are none.
     pub weights: Option<Vec<f32>>,
     /// The options of the soft Dice.
@@ -57,7 +59,7 @@ impl Segmentation {
             classes,
             spatial: size.iter().product(),
             weights: self.weights.clone(),
-            ignore: None,
+            ignore: self.ignore,
             dice: self.dice,
         }
     }

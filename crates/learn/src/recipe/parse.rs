@@ -1,39 +1,96 @@
-//! Reading recipes: a built-in name or a TOML file, then `key=value` overrides.
+//! Reading recipes of any kind: a built-in name or a TOML file, then `key=value` overrides.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::{BUILT_IN, Recipe};
+use crate::segment::SegmentRecipe;
 use crate::{Error, Result};
 
-impl Recipe {
+/// What a recipe file describes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnyRecipe {
+    /// A segmentor of one modality by the labels of another, and its yardsticks.
+    Adapt(Box<Recipe>),
+    /// A segmenter that plans itself.
+    Segment(Box<SegmentRecipe>),
+}
+
+impl AnyRecipe {
     /// The recipe of a built-in name or a TOML file, with overrides such as
     /// `loss.lambda_cycle=5`.
     ///
     /// # Errors
     /// [`Error::Recipe`] for an unknown name, key or value; the nearest right key is named.
     pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
-        let known = Table::try_from(Self::default()).map_err(|e| Error::Recipe(e.to_string()))?;
-        let mut keys = Vec::new();
-        leaves(&known, "", &mut keys);
-        let mut table = read(name, &keys, MAX_BASES)?;
-        for text in overrides {
-            set(&mut table, text, &keys)?;
-        }
-        let recipe: Self = table
-            .try_into()
-            .map_err(|e: toml::de::Error| Error::Recipe(format!("{e} ({name})")))?;
-        recipe.check()
+        Ok(if kind_of(name, MAX_BASES)?.as_deref() == Some("segment") {
+            Self::Segment(Box::new(load(name, overrides)?))
+        } else {
+            Self::Adapt(Box::new(load(name, overrides)?))
+        })
+    }
+}
+
+/// A recipe that is read from TOML on top of the values that are left out.
+pub(crate) trait Readable: Serialize + DeserializeOwned {
+    /// One with every key there is.
+    fn template() -> Self;
+    /// Refuses values that cannot be.
+    fn check(self) -> Result<Self>;
+}
+
+/// See [`AnyRecipe::load`].
+fn load<T: Readable>(name: &str, overrides: &[String]) -> Result<T> {
+    let known = Table::try_from(T::template()).map_err(|e| Error::Recipe(e.to_string()))?;
+    let mut keys = Vec::new();
+    leaves(&known, "", &mut keys);
+    let mut table = read(name, &keys, MAX_BASES)?;
+    for text in overrides {
+        set(&mut table, text, &keys)?;
+    }
+    let recipe: T = table
+        .try_into()
+        .map_err(|e: toml::de::Error| Error::Recipe(format!("{e} ({name})")))?;
+    recipe.check()
+}
+
+/// The `kind` of a recipe, or of the one that it names as its `base`.
+fn kind_of(name: &str, bases: usize) -> Result<Option<String>> {
+    let table = parse(&text_of(name)?, name)?;
+    match (table.get("kind"), table.get("base")) {
+        (Some(Value::String(kind)), _) => Ok(Some(kind.clone())),
+        (None, Some(Value::String(base))) if bases > 0 => kind_of(base, bases - 1),
+        _ => Ok(None),
+    }
+}
+
+/// What is said of a value that cannot be.
+pub(crate) fn wrong(key: &str, expected: &str, found: impl Display) -> Error {
+    Error::Recipe(format!("expected {key} to be {expected}, found {found}"))
+}
+
+impl Recipe {
+    /// As [`AnyRecipe::load`], for recipes that adapt.
+    ///
+    /// # Errors
+    /// As there; [`Error::Recipe`] where the recipe is of another kind.
+    pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
+        load(name, overrides)
+    }
+}
+
+impl Readable for Recipe {
+    fn template() -> Self {
+        Self::default()
     }
 
-    pub(super) fn check(self) -> Result<Self> {
-        let wrong = |key: &str, expected: &str, found: String| {
-            Err(Error::Recipe(format!(
-                "expected {key} to be {expected}, found {found}"
-            )))
-        };
+    fn check(self) -> Result<Self> {
+        let wrong = |key: &str, expected: &str, found: String| Err(wrong(key, expected, found));
         if self.batch == 0 {
             return wrong("batch", "at least 1", "0".into());
         }

@@ -1,6 +1,6 @@
 //! What a run was made with, read back: both files may have been edited by hand.
 
-use super::{Kind, Recipe};
+use super::{Kind, Readable as _, Recipe};
 use crate::fit::RunFolder;
 use crate::net::ResNet;
 use crate::plan::Plan;

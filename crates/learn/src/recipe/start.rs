@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossmod_volume::dataset::{Case, Dataset};
-use rayon::prelude::*;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use super::{Kind, Recipe, Supervised, SynSeg};
 use crate::batch::{AugmentConfig, Order, Sampler, Slices};
 use crate::device::Processor;
-use crate::fit::{self, Budget, Manifest, RunFolder, State, Summary, Trainable};
+use crate::fit::manifest::{self, Manifest, Used};
+use crate::fit::{self, Budget, RunFolder, State, Summary, Trainable};
 use crate::net::PatchGan;
 use crate::plan::{Modality, Plan, Sample};
 use crate::{Error, Progress, Result};
@@ -51,7 +50,7 @@ pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> 
     )?;
     let plan = data.plan(&request.recipe)?;
     let mut built = data.build(&request.recipe, &plan, &request.processor)?;
-    let manifest = data.manifest(&request.recipe)?;
+    let manifest = Manifest::new(&request.recipe, request.recipe.seed, &data.used())?;
     let run = RunFolder::create(&request.out)?;
     run.write_toml("plan.toml", &plan)?;
     run.write_json("manifest.json", &manifest)?;
@@ -78,18 +77,14 @@ pub fn resume(
 ) -> Result<Summary> {
     let run = RunFolder::open(root)?;
     let (recipe, plan) = Recipe::of_run(&run)?;
-    let path = run.file("manifest.json");
-    let text =
-        std::fs::read_to_string(&path).map_err(|e| Error::io("read the manifest", e, &path))?;
-    let manifest: Manifest =
-        serde_json::from_str(&text).map_err(|e| Error::run(format!("{e}"), &path))?;
+    let manifest = Manifest::load(&run)?;
     progress.stage("reading the data");
     let data = Data::open(
         &recipe,
         manifest.source.as_deref(),
         manifest.target.as_deref(),
     )?;
-    if data.hashes()? != manifest.data {
+    if manifest::hashes(&data.used())? != manifest.data {
         progress.note("the data differ from those the run was started with (manifest.json)");
     }
     let mut built = data.build(&recipe, &plan, processor)?;
@@ -120,8 +115,8 @@ fn finish(
     progress.stage("training");
     let plan = fit::Plan {
         budget,
-        schedule: recipe.schedule.clone(),
-        optimizer: recipe.optimizer.clone(),
+        learning_rate: recipe.optimizer.learning_rate,
+        decay: &recipe.schedule,
         checkpoint: Duration::from_secs_f64((recipe.checkpoint_minutes * 60.0).min(1e9)),
     };
     let summary = fit::train(built.model.as_mut(), run, &plan, state, progress)?;
@@ -187,6 +182,7 @@ impl Data {
         };
         let mut classes = BTreeMap::new();
         if let Some(dataset) = labelled {
+            plain_labels(dataset)?;
             classes = if dataset.labels_declared {
                 dataset.labels.clone()
             } else {
@@ -299,49 +295,86 @@ impl Data {
         })
     }
 
-    fn manifest(&self, recipe: &Recipe) -> Result<Manifest> {
-        let text = toml::to_string(recipe).map_err(|e| Error::Recipe(e.to_string()))?;
-        let root = |data: &Option<(Dataset, Vec<Case>)>| {
-            data.as_ref()
-                .map(|(d, _)| std::path::absolute(&d.root).unwrap_or(d.root.clone()))
-        };
-        Ok(Manifest {
-            version: env!("CARGO_PKG_VERSION").into(),
-            recipe_sha256: hex(&Sha256::digest(text)),
-            seed: recipe.seed,
-            host: format!(
-                "{} {}, {} threads",
-                std::env::consts::OS,
-                std::env::consts::ARCH,
-                rayon::current_num_threads()
-            ),
-            source: root(&self.source),
-            target: root(&self.target),
-            data: self.hashes()?,
-        })
-    }
-
-    /// SHA-256 of every file that is trained on, by its path in its dataset.
-    fn hashes(&self) -> Result<BTreeMap<String, String>> {
-        let mut files = Vec::new();
-        for (name, data) in [("source", &self.source), ("target", &self.target)] {
-            if let Some((dataset, cases)) = data {
-                for path in cases.iter().flat_map(|c| c.images.iter().chain(&c.label)) {
-                    let inside = path.strip_prefix(&dataset.root).unwrap_or(path);
-                    files.push((format!("{name}/{}", inside.display()), path));
-                }
-            }
-        }
-        files
-            .par_iter()
-            .map(|(name, path)| {
-                let bytes = std::fs::read(path).map_err(|e| Error::io("read", e, path))?;
-                Ok((name.clone(), hex(&Sha256::digest(bytes))))
+    /// What is trained on.
+    fn used(&self) -> Vec<Used<'_>> {
+        [("source", &self.source), ("target", &self.target)]
+            .into_iter()
+            .filter_map(|(role, data)| {
+                let (dataset, cases) = data.as_ref()?;
+                Some(Used {
+                    role,
+                    dataset,
+                    cases,
+                })
             })
             .collect()
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// That every voxel has one class, which is known: the recipes' losses count all of them.
+///
+/// # Errors
+/// [`Error::Data`] where it is not so.
+fn plain_labels(dataset: &Dataset) -> Result<()> {
+    let found = if let Some(region) = dataset.regions.iter().find(|r| r.values.len() > 1) {
+        format!("the region \"{}\" of {:?}", region.name, region.values)
+    } else if let Some(value) = dataset.ignore {
+        format!("the label {value} to ignore")
+    } else if dataset.is_partly_labelled() {
+        "cases in which only some classes were drawn (labelled)".to_owned()
+    } else {
+        return Ok(());
+    };
+    let message = format!(
+        "expected labels of one value each, drawn everywhere, which is all that this recipe can \
+         learn, found {found} in dataset.json; give each part a label of its own and leave out the \
+         cases that are not drawn in full"
+    );
+    Err(Error::data(message, &dataset.root))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_a_recipe_cannot_learn_are_refused() {
+        let opened = |labels: &str, target: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            for (name, labels) in [("source", labels), ("target", target)] {
+                let root = folder.path().join(name);
+                std::fs::create_dir_all(root.join("imagesTr")).expect("a folder");
+                std::fs::create_dir_all(root.join("labelsTr")).expect("a folder");
+                for file in ["imagesTr/a_0000.nii", "labelsTr/a.nii"] {
+                    std::fs::write(root.join(file), b"").expect("a file");
+                }
+                let json = format!(r#"{{"channel_names": {{"0": "CT"}}, {labels}}}"#);
+                std::fs::write(root.join("dataset.json"), json).expect("a file");
+            }
+            let root = |name: &str| folder.path().join(name);
+            let recipe = Recipe::load("synseg", &[]).expect("a recipe");
+            let data = Data::open(&recipe, Some(&root("source")), Some(&root("target")));
+            data.map(|_| ()).map_err(|e| e.to_string())
+        };
+        let plain = r#""labels": {"background": 0, "liver": 1, "spleen": 2}"#;
+        let regions = r#""labels": {"background": 0, "whole": [1, 2], "core": 2},
+            "regions_class_order": [1, 2]"#;
+        assert_eq!(opened(plain, plain), Ok(()));
+        // The target's labels are not looked at.
+        assert_eq!(opened(plain, regions), Ok(()));
+        let message = opened(regions, plain).expect_err("regions");
+        assert!(
+            message.contains("the region \"whole\" of [1, 2]"),
+            "{message}"
+        );
+        let ignore = r#""labels": {"background": 0, "liver": 1, "ignore": 2}"#;
+        let message = opened(ignore, plain).expect_err("a label to ignore");
+        assert!(message.contains("the label 2 to ignore"), "{message}");
+        let partly = format!(r#"{plain}, "labelled": {{"a": ["liver"]}}"#);
+        let message = opened(&partly, plain).expect_err("partial labels");
+        assert!(
+            message.contains("only some classes were drawn"),
+            "{message}"
+        );
+    }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crossmod_volume::dataset::Dataset;
+use crossmod_volume::dataset::{Dataset, Region};
 use crossmod_volume::intensity::Statistics;
 use crossmod_volume::intensity::foreground::PER_CASE;
 use crossmod_volume::io::{self, write_atomic};
@@ -45,7 +45,7 @@ pub struct Fingerprint {
     pub slices: bool,
     /// The channels in order.
     pub channels: Vec<ChannelStatistics>,
-    /// The classes in order of value, background first.
+    /// The classes, background first: labels in order of value, regions in the dataset's.
     pub classes: Vec<ClassStatistics>,
     /// The label of voxels that nobody has judged.
     pub ignore: Option<u16>,
@@ -75,7 +75,7 @@ pub struct ClassStatistics {
     pub class: Class,
     /// Cases that hold it.
     pub cases: usize,
-    /// Its share of all labelled voxels.
+    /// Its share of all voxels that are not to be ignored.
     pub share: f64,
     /// Smallest, median and largest volume in the cases that hold it, mm³.
     pub volume_mm3: Option<[f64; 3]>,
@@ -98,7 +98,8 @@ pub struct CaseStatistics {
 }
 
 impl Fingerprint {
-    /// The fingerprint of the labelled training cases of a dataset.
+    /// The fingerprint of the labelled training cases of a dataset. Its classes are the dataset's
+    /// regions where it has any. Voxels to be ignored are part of no figure but the cases' shapes.
     ///
     /// # Errors
     /// [`Error::Data`] where no case has a label map, or an image and its label map differ in shape;
@@ -131,7 +132,12 @@ impl Fingerprint {
             dataset: dataset.name.clone(),
             slices: dataset.is_slices(),
             channels: &dataset.channels,
-            classes: classes(&names),
+            classes: if dataset.regions.is_empty() {
+                classes(&names)
+            } else {
+                regions(&names, &dataset.regions)
+            },
+            ignore: dataset.ignore,
         };
         about.read(&sources, progress)
     }
@@ -179,6 +185,7 @@ impl Fingerprint {
             slices: false,
             channels: &["synthetic".to_owned()],
             classes: classes(&names),
+            ignore: None,
         };
         about.read(&sources, progress)
     }
@@ -230,12 +237,31 @@ fn classes(names: &BTreeMap<u16, String>) -> Vec<Class> {
         .collect()
 }
 
+/// The background, then the regions in their order: of those found in a voxel the last is written.
+fn regions(names: &BTreeMap<u16, String>, regions: &[Region]) -> Vec<Class> {
+    let background = names.get(&0).map_or("background", |name| name);
+    let region = |region: &Region| Class {
+        value: region.value,
+        name: region.name.clone(),
+        values: if region.values == [region.value] {
+            Vec::new()
+        } else {
+            region.values.clone()
+        },
+    };
+    let regions = regions.iter().map(region);
+    std::iter::once(Class::new(0, background))
+        .chain(regions)
+        .collect()
+}
+
 /// What is known before any file is read.
 struct About<'a> {
     dataset: String,
     slices: bool,
     channels: &'a [String],
     classes: Vec<Class>,
+    ignore: Option<u16>,
 }
 
 impl About<'_> {
@@ -249,8 +275,10 @@ impl About<'_> {
                 let step = readings.len() as u64;
                 return Err(Error::Interrupted { step });
             }
-            let found: Vec<Result<Reading>> =
-                some.par_iter().map(|source| source.read(share)).collect();
+            let found: Vec<Result<Reading>> = some
+                .par_iter()
+                .map(|source| source.read(share, self.ignore))
+                .collect();
             for reading in found {
                 readings.push(reading?);
             }
@@ -283,7 +311,7 @@ impl About<'_> {
                 .collect(),
             dataset: self.dataset,
             slices: self.slices,
-            ignore: None,
+            ignore: self.ignore,
             cases: readings.into_iter().map(|r| r.case).collect(),
         })
     }
@@ -399,6 +427,58 @@ mod tests {
         assert_eq!(print.cases[1].shape, [2, 3, 4]);
         assert_eq!(print.cases[1].spacing_mm, [3.0, 2.0, 1.0]);
         assert!((print.median_relative_size_after_cropping - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn regions_are_the_classes_and_ignored_voxels_count_nowhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        trial(folder.path(), "images");
+        let json = r#"{"channel_names": {"0": "T1"}, "labels": {"background": 0, "whole": [1, 5],
+            "core": 5, "ignore": 6}, "regions_class_order": [2, 1]}"#;
+        fs::write(folder.path().join("dataset.json"), json).expect("written");
+        let grid = Grid::with_spacing([4, 3, 2], [1.0, 2.0, 3.0]).expect("a grid");
+        // 1 to 6 are the core, 7 to 9 the rest of the whole, 10 to 14 nobody knows.
+        let value = |v: u16| match v {
+            0..6 => 5,
+            6..9 => 1,
+            9..14 => 6,
+            _ => 0,
+        };
+        let labels = Labels::new(grid, (0..24).map(value).collect()).expect("labels");
+        let path = folder.path().join("labels/a.nii.gz");
+        io::write_labels(&path, &labels).expect("written");
+        fs::remove_file(folder.path().join("labels/b.nii.gz")).expect("it is there");
+        let dataset = Dataset::open(folder.path()).expect("a dataset");
+        let print = Fingerprint::of(&dataset, &mut Silent).expect("a fingerprint");
+        assert_eq!(print.ignore, Some(6));
+        let found: Vec<_> = print
+            .classes
+            .iter()
+            .map(|c| (&*c.class.name, c.share))
+            .collect();
+        let of = |n: f64| n / 19.0;
+        let expected = [
+            ("background", of(10.0)),
+            ("whole", of(9.0)),
+            ("core", of(6.0)),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(print.classes[1].volume_mm3, Some([54.0; 3]));
+        assert_eq!(print.channels[0].foreground.map(|f| f.max), Some(9.0));
+        let plan = SegmentationPlan::make(&print, &PlanConfig::default()).expect("a plan");
+        assert!(plan.has_regions());
+        assert_eq!(
+            (plan.ignore, plan.classes[1].members()),
+            (Some(6), &[1, 5][..])
+        );
+        let written: Vec<u16> = plan.classes.iter().map(|class| class.value).collect();
+        assert_eq!(written, [0, 2, 1]);
+        assert!(
+            plan.reasons
+                .iter()
+                .any(|r| r.starts_with("classes: 2 regions"))
+        );
+        assert!(plan.reasons.iter().any(|r| r.starts_with("ignore: ")));
     }
 
     #[test]

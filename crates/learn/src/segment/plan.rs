@@ -30,6 +30,7 @@ mod why;
 use std::fs;
 use std::path::Path;
 
+use crossmod_volume::dataset::Case;
 use crossmod_volume::intensity::Normalise;
 use crossmod_volume::io::write_atomic;
 use crossmod_volume::space::Orientation;
@@ -38,6 +39,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, Result};
 
 pub use memory::Cost;
+#[cfg(test)]
+pub(crate) use memory::cost;
 
 /// Longest plan read, bytes.
 const LONGEST: u64 = 16 << 20;
@@ -245,7 +248,8 @@ pub struct Net {
     pub kernels: Vec<[usize; 3]>,
     /// Convolutions, or residual blocks of two, of each stage of the encoder.
     pub convs_per_stage: Vec<usize>,
-    /// The same of the decoder, as nnU-Net has them: one less, the coarsest first.
+    /// The same of the decoder, as nnU-Net has them: one less, the coarsest first; 0 where a
+    /// transposed convolution is all.
     pub convs_per_stage_decoder: Vec<usize>,
     /// Whether the coarser stages of the decoder are trained on coarser labels as well.
     pub deep_supervision: bool,
@@ -319,10 +323,39 @@ impl SegmentationPlan {
         Ok(toml::to_string(&bare)?.replacen("reasons = []\n", &reasons, 1))
     }
 
+    /// The first key in which another plan would show nets other patches or have them give other
+    /// classes.
+    pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
+        let keys = [
+            ("spacing_mm", self.spacing_mm == other.spacing_mm),
+            ("patch", self.patch == other.patch),
+            ("dims", self.dims == other.dims),
+            ("transpose", self.transpose == other.transpose),
+            ("channels", self.channels == other.channels),
+            ("classes", self.classes == other.classes),
+            ("mirror_axes", self.mirror_axes == other.mirror_axes),
+        ];
+        keys.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
+    }
+
     /// Channels that enter the net: those of the images, of each slice that it sees.
     #[must_use]
     pub fn in_channels(&self) -> usize {
         self.channels.len() * self.dims.slices()
+    }
+
+    /// Whether a class is made of several labels, so that classes may overlap.
+    #[must_use]
+    pub fn has_regions(&self) -> bool {
+        self.classes.iter().any(|class| class.members().len() > 1)
+    }
+
+    /// Which of the classes were drawn in a case, the background always; `None` where all were.
+    #[must_use]
+    pub fn annotated(&self, case: &Case) -> Option<Vec<bool>> {
+        let drawn = case.labelled.as_ref()?;
+        let known = |class: &Class| class.value == 0 || drawn.contains(&class.value);
+        Some(self.classes.iter().map(known).collect())
     }
 
     /// The factors that the patch's sides are multiples of.
@@ -433,7 +466,19 @@ impl SegmentationPlan {
         if values.len() != count {
             return found("a value twice, or the one to ignore".into());
         }
-        Ok(())
+        let unfit = |value: &u16| *value == 0 || Some(*value) == self.ignore;
+        match self
+            .classes
+            .iter()
+            .skip(1)
+            .find(|c| c.members().iter().any(unfit))
+        {
+            Some(class) => found(format!(
+                "the background or the label to ignore among the values of \"{}\"",
+                class.name
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -443,6 +488,22 @@ impl Net {
     pub fn multiples(&self) -> [usize; 3] {
         let product = |axis| self.strides.iter().map(|s| s[axis]).product();
         [0, 1, 2].map(product)
+    }
+
+    /// Whether the decoder's maps of a stage are turned into logits: those of the finest, and under
+    /// deep supervision all but the coarsest, to which nnU-Net gives no weight.
+    #[must_use]
+    pub fn supervises(&self, stage: usize) -> bool {
+        stage == 0 || self.deep_supervision && stage + 2 < self.features.len()
+    }
+
+    /// The kernel that turns maps into logits.
+    #[must_use]
+    pub(crate) fn head_kernel(&self) -> [usize; 3] {
+        match self.kind {
+            NetKind::Resnet9 => self.kernels[0],
+            _ => [1; 3],
+        }
     }
 
     /// Whether anything happens along the first axis.
@@ -495,16 +556,19 @@ impl Net {
                 format!("{:?}", self.kernels),
             );
         }
-        let convs = self
-            .convs_per_stage
-            .iter()
-            .chain(&self.convs_per_stage_decoder);
-        if !convs.clone().all(|n| (1..=64).contains(n)) {
-            return wrong(
-                "convs_per_stage",
-                "1 to 64 each".into(),
-                format!("{convs:?}"),
-            );
+        let least = usize::from(self.kind != NetKind::Resnet9);
+        let convs = [
+            ("convs_per_stage", &self.convs_per_stage, 1),
+            (
+                "convs_per_stage_decoder",
+                &self.convs_per_stage_decoder,
+                least,
+            ),
+        ];
+        for (key, found, least) in convs {
+            if !found.iter().all(|n| (least..=64).contains(n)) {
+                return wrong(key, format!("{least} to 64 each"), format!("{found:?}"));
+            }
         }
         Ok(())
     }

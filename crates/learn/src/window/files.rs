@@ -69,6 +69,65 @@ pub fn jobs(input: &Path, output: &Path, keep_channel: bool) -> Result<Vec<Job>>
     Ok(jobs)
 }
 
+/// One case to segment and one file to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseJob {
+    /// The case's name.
+    pub case: String,
+    /// One file per channel.
+    pub inputs: Vec<PathBuf>,
+    /// The result.
+    pub output: PathBuf,
+}
+
+/// The cases of `input`, a file or a folder, of `channels` files each, in order of name. Files are
+/// named as nnU-Net's, `CASE_0000`, `CASE_0001` …; of a case of several channels, any of its files
+/// names it, and of a case of one channel the number may be left out.
+///
+/// # Errors
+/// As [`jobs`]; where a channel of a case is missing or there is one more, naming its file.
+pub fn case_jobs(input: &Path, output: &Path, channels: usize) -> Result<Vec<CaseJob>> {
+    let mut cases: Vec<CaseJob> = Vec::new();
+    for Job { input, output } in jobs(input, output, false)? {
+        let Some((stem, ending)) = stem_and_ending(&input) else {
+            return Err(unknown_ending(&input));
+        };
+        let case = without_channel(stem);
+        if channels > 1 && case == stem {
+            let message = format!(
+                "expected {channels} files a case, named CASE_0000 to CASE_{:04}, found one \
+                 without number",
+                channels - 1
+            );
+            return Err(Error::data(message, &input));
+        }
+        if cases.iter().any(|known| known.output == output) {
+            continue;
+        }
+        let file = |channel: usize| input.with_file_name(format!("{case}_{channel:04}{ending}"));
+        let inputs = if channels == 1 {
+            vec![input.clone()]
+        } else {
+            (0..channels).map(file).collect()
+        };
+        if let Some(missing) = inputs.iter().find(|path| !path.is_file()) {
+            let message = format!("expected {channels} channels of case {case}, found one missing");
+            return Err(Error::data(message, missing));
+        }
+        let more = file(channels);
+        if case != stem && more.is_file() {
+            let message = format!("expected {channels} channels of case {case}, found one more");
+            return Err(Error::data(message, &more));
+        }
+        cases.push(CaseJob {
+            case: case.to_owned(),
+            inputs,
+            output,
+        });
+    }
+    Ok(cases)
+}
+
 /// Does every job in turn, reporting each; stops between two where the caller cancels, the files
 /// written so far being whole.
 ///
@@ -147,6 +206,45 @@ mod tests {
         assert_eq!(one[0].output, root.join("out/x.nii"));
         let one = jobs(&root.join("in/a_0000.nii.gz"), &root.join("deep/er"), true)?;
         assert_eq!(one[0].output, root.join("deep/er/a_0000.nii.gz"));
+        Ok(())
+    }
+
+    #[test]
+    fn channels_of_a_case_belong_together() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path();
+        let input = root.join("in");
+        fs::create_dir(&input).expect("made");
+        let write = |name: &str| fs::write(input.join(name), b"x").expect("written");
+        let names = [
+            "b_0000.nii.gz",
+            "b_0001.nii.gz",
+            "a_0001.nii.gz",
+            "a_0000.nii.gz",
+        ];
+        names.iter().for_each(|name| write(name));
+        let found = case_jobs(&input, &root.join("out"), 2)?;
+        let names: Vec<&str> = found.iter().map(|job| &*job.case).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(
+            found[0].inputs,
+            ["a_0000.nii.gz", "a_0001.nii.gz"].map(|n| input.join(n))
+        );
+        assert_eq!(found[1].output, root.join("out/b.nii.gz"));
+        let one = case_jobs(&input.join("b_0001.nii.gz"), &root.join("x.nii.gz"), 2)?;
+        assert_eq!(one[0].inputs, found[1].inputs);
+        assert_eq!(one[0].output, root.join("x.nii.gz"));
+
+        let message = |channels| {
+            let refused = case_jobs(&input, &root.join("out"), channels);
+            refused.expect_err("refused").to_string()
+        };
+        assert!(message(3).ends_with("a_0002.nii.gz"));
+        assert!(message(1).contains("one more") && message(1).ends_with("a_0001.nii.gz"));
+        write("plain.nii.gz");
+        assert!(message(2).ends_with("plain.nii.gz"));
+        let plain = case_jobs(&input.join("plain.nii.gz"), &root.join("out"), 1)?;
+        assert_eq!(plain[0].case, "plain");
         Ok(())
     }
 

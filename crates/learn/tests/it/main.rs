@@ -2,5 +2,6 @@
 
 mod plans;
 mod resume;
+mod segment;
 mod study;
 mod whole_volumes;

@@ -33,17 +33,21 @@ pub(super) fn segmentation(logits: Tensor<5>, of: &Segmentation) -> Tensor<1> {
     let [n, classes, d, h, w] = logits.dims();
     let pixels = d * h * w;
     assert_eq!(of.labels.len(), n * pixels, "a label for each pixel");
-    let is_class = |&label: &u16| usize::from(label) < classes;
+    let ignored = |label: u16| of.ignore == Some(label);
+    let is_class = |&label: &u16| ignored(label) || usize::from(label) < classes;
     assert!(of.labels.iter().all(is_class), "every label is a class");
     let device = logits.device();
     let log_p = log_softmax(logits.reshape([n, classes, pixels]), 1);
     let truth = {
-        let labels: Vec<i32> = of.labels.iter().map(|&label| label.into()).collect();
+        // No class is -1, so that nothing is true of a pixel that does not count.
+        let class = |&label: &u16| if ignored(label) { -1 } else { label.into() };
+        let labels: Vec<i32> = of.labels.iter().map(class).collect();
         let labels = Tensor::<3, Int>::from_data(TensorData::new(labels, [n, 1, pixels]), &device);
         let all = Tensor::<1, Int>::arange(0..classes as i64, &device).reshape([1, classes, 1]);
         let shape = [n, classes, pixels];
         labels.expand(shape).equal(all.expand(shape)).float()
     };
+    let counted = of.labels.iter().filter(|&&label| !ignored(label)).count();
     let [entropy, dice] = of.factors;
     let cross_entropy = {
         let at_truth = log_p.clone() * truth.clone();
@@ -54,10 +58,15 @@ pub(super) fn segmentation(logits: Tensor<5>, of: &Segmentation) -> Tensor<1> {
             }
             None => at_truth,
         };
-        weighted.sum() / -((n * pixels) as f32)
+        weighted.sum() / -(counted.max(1) as f32)
     };
     let overlap = {
         let p = log_p.exp();
+        let p = if counted < of.labels.len() {
+            p * truth.clone().sum_dim(1)
+        } else {
+            p
+        };
         let sum = |t: Tensor<3>| {
             let t = t.sum_dim(2);
             if of.dice.per_sample { t } else { t.sum_dim(0) }

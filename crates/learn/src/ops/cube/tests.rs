@@ -224,14 +224,19 @@ fn segmentation_losses_agree() {
         .collect();
     for dice in [SoftDice::SYNSEG, SoftDice::NNUNET] {
         for weights in [None, Some(vec![0.5, 1.0, 10.0])] {
-            for factors in [[1.0, 0.0], [0.0, 1.0], [1.0, 2.0]] {
+            for (factors, ignore) in [
+                ([1.0, 0.0], None),
+                ([0.0, 1.0], Some(1)),
+                ([1.0, 2.0], Some(2)),
+            ] {
                 let of = Segmentation {
                     labels: labels.clone(),
+                    ignore,
                     weights: weights.clone(),
                     dice,
                     factors,
                 };
-                let what = format!("{dice:?} {weights:?} {factors:?}");
+                let what = format!("{dice:?} {weights:?} {factors:?} {ignore:?}");
                 assert_agree(&gpu, &what, &[count(&VOLUME)], &|leaves| {
                     segmentation_loss(leaves[0].clone().reshape(VOLUME), of.clone())
                 });

@@ -24,7 +24,7 @@ pub(super) struct Sources<'a> {
 /// What was found in a case.
 pub(super) struct Reading {
     pub(super) case: CaseStatistics,
-    /// Voxels of each label.
+    /// Voxels of each label but the one to ignore.
     pub(super) counts: BTreeMap<u16, usize>,
     /// The least and the greatest value of each channel.
     pub(super) ranges: Vec<[f32; 2]>,
@@ -41,7 +41,7 @@ impl Reading {
 
 impl Sources<'_> {
     /// Reads the case, one channel at a time; `share` samples of each channel.
-    pub(super) fn read(&self, share: usize) -> Result<Reading> {
+    pub(super) fn read(&self, share: usize, ignore: Option<u16>) -> Result<Reading> {
         let labels = io::read_labels(self.label)?;
         let mut grid = labels.grid().clone();
         let mut nonzero = None;
@@ -69,11 +69,13 @@ impl Sources<'_> {
             foreground.push(sample_foreground(
                 &image,
                 &labels,
-                |l| l > 0,
+                |l| l > 0 && Some(l) != ignore,
                 share,
                 &mut rng,
             )?);
         }
+        let mut counts = labels.counts();
+        counts.retain(|value, _| Some(*value) != ignore);
         let reversed = |[x, y, z]: [usize; 3]| [z, y, x];
         let shape = reversed(grid.shape());
         let [x, y, z] = grid.spacing_mm();
@@ -85,7 +87,7 @@ impl Sources<'_> {
                 spacing_mm: [z, y, x],
                 orientation: Orientation::of(&grid),
             },
-            counts: labels.counts(),
+            counts,
             ranges,
             foreground,
         })
@@ -152,7 +154,7 @@ mod tests {
                 images: &images,
                 label: &label,
             };
-            sources.read(10)
+            sources.read(10, None)
         };
         let found = read("l.nii.gz").expect("a reading");
         assert_eq!(found.case.shape, [3, 4, 5]);

@@ -229,6 +229,7 @@ impl<'a> Planner<'a> {
         plan.ram_mb = ram_mb;
         plan.reasons.extend(words);
         plan.reasons.push(self.reasons.mirror.clone());
+        plan.reasons.extend(why::classes(self.fingerprint));
         Ok(At { plan, exact_shape })
     }
 
@@ -315,15 +316,20 @@ impl<'a> Planner<'a> {
             NetKind::ResUnet => (vec![1; stages], 1),
             NetKind::Resnet9 => {
                 let convs = |stage| if stage + 1 == stages { 10 } else { 1 };
-                ((0..stages).map(convs).collect(), 1)
+                ((0..stages).map(convs).collect(), 0)
             }
             NetKind::PlainConv | NetKind::NormFree => (vec![2; stages], 2),
         };
+        let mut kernels = topology.kernels.clone();
+        if self.config.kind == NetKind::Resnet9 && self.dims != Dims::Three {
+            // CycleGAN's first and last (arXiv:1703.10593, §7.2).
+            kernels[0] = [1, 7, 7];
+        }
         Net {
             kind: self.config.kind,
             features,
             strides: topology.strides.clone(),
-            kernels: topology.kernels.clone(),
+            kernels,
             convs_per_stage: down,
             convs_per_stage_decoder: vec![up; stages - 1],
             deep_supervision: !matches!(self.config.kind, NetKind::Resnet9 | NetKind::NormFree),

@@ -37,7 +37,7 @@ pub struct Cost {
 }
 
 /// The cost of training `net` from `channels[0]` channels to `channels[1]` classes.
-pub(super) fn cost(net: &Net, channels: [usize; 2], patch: [usize; 3], batch: usize) -> Cost {
+pub(crate) fn cost(net: &Net, channels: [usize; 2], patch: [usize; 3], batch: usize) -> Cost {
     let tape = Tape::of(net, channels, patch);
     let samples = batch as f64;
     Cost {
@@ -80,7 +80,8 @@ struct Tape {
     /// not.
     scratch: f64,
     weights_scratch: f64,
-    norm: bool,
+    /// Whether norms have a scale and a shift.
+    affine: bool,
 }
 
 fn volume(size: [usize; 3]) -> f64 {
@@ -98,7 +99,7 @@ impl Tape {
             convolved: 0.0,
             scratch: 0.0,
             weights_scratch: 0.0,
-            norm: net.kind != NetKind::NormFree,
+            affine: !matches!(net.kind, NetKind::NormFree | NetKind::Resnet9),
         };
         tape.encoder(net);
         tape.decoder(net, classes);
@@ -142,9 +143,14 @@ impl Tape {
             if net.kind == NetKind::NormFree {
                 self.resize(|size, axis| size * stride[axis]);
             } else {
-                self.transposed(features, stride);
+                let wide = net.kind == NetKind::Resnet9;
+                let kernel = stride.map(|s| if wide && s == 2 { 3 } else { s });
+                self.transposed(features, kernel, stride);
             }
-            if net.kind != NetKind::Resnet9 {
+            if net.kind == NetKind::Resnet9 {
+                // The norm.
+                self.step(self.elements(), self.elements());
+            } else {
                 let (below, skip) = (self.elements(), features as f64 * volume(self.size));
                 self.ops.push(Op::Join { below, skip });
                 self.features += features;
@@ -156,16 +162,16 @@ impl Tape {
                     self.conv(features, net.kernels[stage], [1; 3]);
                 }
             }
-            if net.deep_supervision && stage > 0 {
+            if stage > 0 && net.supervises(stage) {
                 // Logits of this stage's size, their gradient beside the stage's own.
                 let (features, before) = (self.features, self.convolved);
-                self.plain(classes, [1; 3], [1; 3]);
+                self.plain(classes, net.head_kernel(), [1; 3]);
                 self.step(self.elements(), 0.0);
                 self.features = features;
                 self.convolved = before;
             }
         }
-        self.plain(classes, [1; 3], [1; 3]);
+        self.plain(classes, net.head_kernel(), [1; 3]);
         // The loss.
         self.step(self.elements(), 0.0);
     }
@@ -220,7 +226,7 @@ impl Tape {
     fn conv(&mut self, features: usize, kernel: [usize; 3], stride: [usize; 3]) {
         self.plain(features, kernel, stride);
         self.step(self.elements(), self.elements());
-        if self.norm {
+        if self.affine {
             self.parameters += 2.0 * features as f64;
         }
     }
@@ -252,13 +258,13 @@ impl Tape {
         self.step(output, output);
     }
 
-    /// A transposed convolution whose kernel is its stride.
-    fn transposed(&mut self, features: usize, stride: [usize; 3]) {
+    /// A transposed convolution.
+    fn transposed(&mut self, features: usize, kernel: [usize; 3], stride: [usize; 3]) {
         let (from, input, small) = (self.features, self.elements(), volume(self.size));
         self.size = [0, 1, 2].map(|a| self.size[a] * stride[a]);
         self.features = features;
         let output = self.elements();
-        let taps = volume(stride);
+        let taps = volume(kernel);
         self.parameters += (from * features) as f64 * taps + features as f64;
         self.multiply_adds += (from * features) as f64 * taps * small;
         self.convolved += output;

@@ -21,7 +21,7 @@ use configuration::Configuration;
 pub use configuration::Intensities;
 
 use super::axes::{self, Frame};
-use super::why::times;
+use super::why::{self, times};
 use super::{Channel, Dims, PlanConfig, SegmentationPlan, Transpose, room};
 use crate::segment::fingerprint::{Fingerprint, median};
 use crate::{Error, Result};
@@ -261,6 +261,7 @@ impl Plans {
         ));
         plan.reasons.extend(words);
         plan.reasons.push(format!("mirroring: {why_mirror}"));
+        plan.reasons.extend(why::classes(fingerprint));
         Ok(plan)
     }
 

@@ -1,5 +1,6 @@
 //! Whole plans: against those that nnU-Net makes, within a memory, and as files.
 
+use crossmod_volume::dataset::Case;
 use crossmod_volume::intensity::Statistics;
 
 use super::*;
@@ -255,6 +256,24 @@ fn plans_survive_their_file() {
 }
 
 #[test]
+fn classes_that_were_drawn_are_told_in_the_order_of_the_plan() {
+    let mut print = fingerprint("CT", [60, 60, 60], [1.0; 3], 20);
+    let class = |value, values: &[u16]| ClassStatistics {
+        class: Class {
+            values: values.to_vec(),
+            ..Class::new(value, "region")
+        },
+        ..print.classes[1].clone()
+    };
+    print.classes = vec![print.classes[0].clone(), class(4, &[1, 2]), class(2, &[2])];
+    let plan = make(&print, &PlanConfig::default());
+    let mut case = Case::default();
+    assert_eq!(plan.annotated(&case), None);
+    case.labelled = Some(vec![2]);
+    assert_eq!(plan.annotated(&case), Some(vec![true, false, true]));
+}
+
+#[test]
 fn what_is_wrong_with_an_edited_plan_is_named() {
     let print = fingerprint("CT", [100, 200, 200], [2.0, 1.0, 1.0], 20);
     let plan = make(&print, &PlanConfig::default());
@@ -284,6 +303,13 @@ fn what_is_wrong_with_an_edited_plan_is_named() {
     assert!(changed(|p| p.patch[1] += 1).contains("multiples of"));
     assert!(changed(|p| p.transpose.forward = [0, 0, 2]).contains("transpose.forward"));
     assert!(changed(|p| p.classes[1].value = 0).contains("a value twice"));
+    for value in [0, 7] {
+        let mut plan = plan.clone();
+        plan.ignore = Some(7);
+        plan.classes[1].values = vec![1, value];
+        let message = plan.check().expect_err("refused");
+        assert!(message.contains("values of \"organ\""), "{message}");
+    }
     assert!(changed(|p| p.dims = Dims::Two).contains("one slice"));
     assert!(changed(|p| p.net.kernels[0][0] = 2).contains("net.kernels"));
     assert!(changed(|p| p.spacing_mm[0] = f64::NAN).contains("spacing_mm"));

@@ -2,6 +2,7 @@
 
 use super::room::Room;
 use super::{Dims, Net};
+use crate::segment::fingerprint::Fingerprint;
 
 /// `1 × 2 × 3`, without needless digits.
 pub(super) fn times<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
@@ -105,6 +106,28 @@ pub(super) fn net(net: &Net, spacing_mm: [f64; 3], dims: Dims, min_edge: usize) 
         ));
     }
     text
+}
+
+/// What the classes ask for, where they are not plain labels.
+pub(super) fn classes(fingerprint: &Fingerprint) -> Vec<String> {
+    let classes = fingerprint.classes();
+    let mut reasons = Vec::new();
+    if classes.iter().any(|class| class.members().len() > 1) {
+        let names = classes.iter().skip(1).map(|class| &class.name);
+        reasons.push(format!(
+            "classes: {} regions, {}; they may overlap, so each is told by itself; where several are \
+             found, the last is written",
+            classes.len() - 1,
+            list(names)
+        ));
+    }
+    if let Some(value) = fingerprint.ignore {
+        reasons.push(format!(
+            "ignore: nobody has judged the voxels of label {value}, so no loss and no score counts \
+             them"
+        ));
+    }
+    reasons
 }
 
 #[cfg(test)]
