@@ -75,7 +75,7 @@ impl Maker {
         {
             for label in labels {
                 if let Some([a, b]) = pairs.iter().find(|pair| pair.contains(label)) {
-                    *label = a ^ b ^ *label;
+                    *label ^= a ^ b;
                 }
             }
         }

@@ -125,6 +125,10 @@ impl Affine {
 
 /// One convolution, or two with a way around them.
 #[derive(Module, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a net has a few, and their parameters are elsewhere"
+)]
 pub(super) enum Block {
     Conv(NormedConv),
     Residual(Residual),

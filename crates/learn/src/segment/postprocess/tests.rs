@@ -57,7 +57,7 @@ fn a_rule_that_hurts_is_not_chosen() {
     let truth = with(with(empty(), [1, 1, 1], 7, 1), [12, 12, 12], 5, 1);
     let same = [truth.clone(), truth.clone()];
     assert_eq!(
-        choose(&[class(1)], &[same.clone()]),
+        choose(&[class(1)], std::slice::from_ref(&same)),
         Postprocessing::default()
     );
     // With specks in the prediction, only the specks go: they are below what occurs.

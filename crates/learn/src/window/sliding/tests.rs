@@ -120,7 +120,7 @@ fn what_depends_on_a_voxel_alone_is_found_everywhere() {
                     ..WindowConfig::default()
                 };
                 let nets = [pointwise(1.0), pointwise(0.3)];
-                let found = whole(&plan, &config, &[image.clone()], (2, &nets), asked);
+                let found = whole(&plan, &config, std::slice::from_ref(&image), (2, &nets), asked);
                 for (i, v) in image.data().iter().enumerate() {
                     let p = |sharp: f32| 1.0 / (1.0 + (-sharp * v).exp());
                     let expected = (p(1.0) + p(0.3)) / 2.0;
@@ -208,7 +208,7 @@ fn windows_are_weighted_and_mirrored_copies_turned_back() {
         let by_slices: Box<dyn PatchNet> = Box::new(Pieces);
         for net in [whole_net, by_slices] {
             let config = WindowConfig::default();
-            let found = whole(&plan, &config, &[image.clone()], (2, &[net]), 3);
+            let found = whole(&plan, &config, std::slice::from_ref(&image), (2, &[net]), 3);
             for (found, expected) in found[1].iter().zip(&expected) {
                 assert!(
                     (f64::from(*found) - expected).abs() < 1e-4,
@@ -221,7 +221,7 @@ fn windows_are_weighted_and_mirrored_copies_turned_back() {
             ..WindowConfig::default()
         };
         let net: Box<dyn PatchNet> = Box::new(|batch: &WindowBatch| Ok(position(batch)));
-        let found = whole(&plan, &config, &[image.clone()], (2, &[net]), 3);
+        let found = whole(&plan, &config, std::slice::from_ref(&image), (2, &[net]), 3);
         let same = found[1]
             .iter()
             .zip(&expected)
