@@ -125,3 +125,67 @@ class UNet3d(nn.Module):
         for level, skip in zip(self.decoder, skips[-2::-1]):
             x = level(torch.cat([F.interpolate(x, scale_factor=2), skip], 1))
         return self.head(x)
+
+
+class PlannedConv(nn.Module):
+    """A strided 3 x 3 x 3 convolution with what follows it, named as crossmod names it."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.Conv = nn.Module()
+        self.Conv.conv = nn.Conv3d(channels_in, channels_out, 3, stride, padding=1)
+        self.Conv.affine = nn.Module()
+        self.Conv.affine.gamma = nn.Parameter(torch.ones(channels_out))
+        self.Conv.affine.beta = nn.Parameter(torch.zeros(channels_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        affine = self.Conv.affine
+        x = F.instance_norm(self.Conv.conv(x), weight=affine.gamma, bias=affine.beta)
+        return F.leaky_relu(x, 0.01, inplace=True)
+
+
+def planned_stage(channels_in: int, channels_out: int, stride: int) -> nn.Module:
+    stage = nn.Module()
+    first = PlannedConv(channels_in, channels_out, stride)
+    stage.blocks = nn.ModuleList([first, PlannedConv(channels_out, channels_out, 1)])
+    return stage
+
+
+class PlannedNet(nn.Module):
+    """nnU-Net's plain-conv U-Net of volumes: strided down, transposed up, deep supervision."""
+
+    def __init__(self, features: list[int], classes: int) -> None:
+        super().__init__()
+        below = [1, *features]
+        self.encoder = nn.ModuleList(
+            planned_stage(i, o, 2 if number else 1)
+            for number, (i, o) in enumerate(zip(below, features))
+        )
+        self.decoder = nn.ModuleList()
+        for low, high in zip(features[:0:-1], features[-2::-1]):
+            rise = nn.Module()
+            rise.up = nn.ConvTranspose3d(low, high, 2, 2)
+            rise.stage = planned_stage(2 * high, high, 1)
+            self.decoder.append(rise)
+        # Of the coarsest maps no logits are made; nnU-Net gives them no weight.
+        supervised = features[: max(1, len(features) - 2)]
+        self.heads = nn.ModuleList(nn.Conv3d(f, classes, 1) for f in supervised)
+
+    def deep(self, x: Tensor) -> list[Tensor]:
+        """Logits, the finest first."""
+        skips = []
+        for stage in self.encoder:
+            for block in stage.blocks:
+                x = block(x)
+            skips.append(x)
+        maps = []
+        for rise, skip in zip(self.decoder, skips[-2::-1]):
+            x = torch.cat([rise.up(x), skip], 1)
+            for block in rise.stage.blocks:
+                x = block(x)
+            maps.append(x)
+        heads = self.heads if self.training else self.heads[:1]
+        return [head(x) for head, x in zip(heads, maps[::-1])]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.deep(x)[0]

@@ -10,9 +10,9 @@ import nets
 Losses = dict[str, float]
 
 
-def build(config: dict) -> "SynSeg | UNet3d":
+def build(config: dict) -> "SynSeg | UNet3d | Planned":
     """What the configuration describes; in f64 where it says `"double": true`."""
-    kinds = {"synseg": SynSeg, "unet3d": UNet3d}
+    kinds = {"synseg": SynSeg, "unet3d": UNet3d, "planned": Planned}
     training = kinds[config["kind"]](config)
     if config.get("double"):
         training.double()
@@ -152,4 +152,44 @@ class UNet3d(Training):
 
     @torch.inference_mode()
     def infer(self) -> None:
+        self.nets(self.inputs["image"])
+
+
+class Planned(UNet3d):
+    """Cross-entropy plus Dice of nnU-Net's net at every supervised size, halving the weight."""
+
+    def __init__(self, config: dict) -> None:
+        size, self.classes = config["size"], config["classes"]
+        self.nets = nets.PlannedNet(config["features"], self.classes)
+        self.inputs = {
+            "image": torch.randn(1, 1, *size),
+            "classes": torch.randint(0, self.classes, (1, *size)),
+        }
+        self.start()
+
+    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        p = logits.softmax(1)
+        hot = torch.zeros_like(p).scatter_(1, truth[:, None], 1)[:, 1:]
+        axes = (2, 3, 4)
+        both, size = (p[:, 1:] * hot).sum(axes), p[:, 1:].sum(axes) + hot.sum(axes)
+        dice = ((2 * both + 1e-5) / (size + 1e-5)).mean()
+        return F.cross_entropy(logits, truth) + 1 - dice
+
+    def step(self) -> Losses:
+        self.nets.train()
+        loss, weights = 0, 0
+        for number, logits in enumerate(self.nets.deep(self.inputs["image"])):
+            step = 2**number
+            truth = self.inputs["classes"][:, step // 2 :: step, step // 2 :: step, step // 2 :: step]
+            loss = loss + 0.5**number * self.loss(logits, truth)
+            weights += 0.5**number
+        loss = loss / weights
+        self.sgd.zero_grad()
+        loss.backward()
+        self.sgd.step()
+        return {"segmentation": loss.item()}
+
+    @torch.inference_mode()
+    def infer(self) -> None:
+        self.nets.eval()
         self.nets(self.inputs["image"])

@@ -3,6 +3,7 @@
 
 #[cfg(all(test, feature = "gpu"))]
 mod gpu;
+mod planned;
 mod synseg;
 mod unet3d;
 
@@ -38,6 +39,16 @@ pub enum StepConfig {
     /// weight decay.
     Unet3d {
         /// Features of each level.
+        features: Vec<usize>,
+        /// Classes, background included.
+        classes: usize,
+        /// Slices, rows and columns.
+        size: [usize; 3],
+    },
+    /// The net of nnU-Net's plans ([`crate::net::PlannedNet`], plain-conv), every axis halved at each
+    /// stage: cross-entropy plus Dice with deep supervision, SGD with Nesterov momentum.
+    Planned {
+        /// Features of each stage.
         features: Vec<usize>,
         /// Classes, background included.
         classes: usize,
@@ -86,6 +97,13 @@ pub fn subject(config: &StepConfig, seed: u64, processor: &Processor) -> Result<
             classes,
             size,
         } => Box::new(unet3d::Unet3d::new(
+            features, classes, size, seed, processor,
+        )?),
+        StepConfig::Planned {
+            ref features,
+            classes,
+            size,
+        } => Box::new(planned::Planned::new(
             features, classes, size, seed, processor,
         )?),
     })
@@ -143,7 +161,7 @@ mod tests {
     use super::*;
     use crate::net::weights::load;
 
-    fn small() -> [StepConfig; 2] {
+    fn small() -> [StepConfig; 3] {
         [
             StepConfig::Synseg {
                 width: 2,
@@ -155,6 +173,11 @@ mod tests {
                 features: vec![2, 3],
                 classes: 3,
                 size: [4, 6, 8],
+            },
+            StepConfig::Planned {
+                features: vec![2, 3, 4],
+                classes: 3,
+                size: [4, 8, 8],
             },
         ]
     }
@@ -189,14 +212,17 @@ mod tests {
 
     #[test]
     fn sizes_that_do_not_fit_are_refused() {
-        let [mut synseg, mut unet] = small();
+        let [mut synseg, mut unet, mut planned] = small();
         if let StepConfig::Synseg { size, .. } = &mut synseg {
             *size = [32, 36];
         }
         if let StepConfig::Unet3d { size, .. } = &mut unet {
             *size = [4, 5, 8];
         }
-        for config in [synseg, unet] {
+        if let StepConfig::Planned { size, .. } = &mut planned {
+            *size = [4, 6, 8];
+        }
+        for config in [synseg, unet, planned] {
             let refused = subject(&config, 1, &Processor::cpu());
             let error = refused.err().expect("refused").to_string();
             assert!(error.starts_with("expected"), "{error}");
@@ -206,7 +232,7 @@ mod tests {
     #[test]
     fn descriptions_are_the_peers() {
         let text = r#"{"kind":"unet3d","features":[2,3],"classes":3,"size":[4,6,8]}"#;
-        let [synseg, unet] = small();
+        let [synseg, unet, _] = small();
         assert_eq!(serde_json::to_string(&unet).expect("JSON"), text);
         let back: StepConfig = serde_json::from_str(text).expect("a description");
         assert_eq!(back, unet);

@@ -34,6 +34,11 @@ pub(crate) fn list() -> Vec<StepConfig> {
         classes: 6,
         size,
     };
+    let planned = |features: &[usize], size, classes| StepConfig::Planned {
+        features: features.into(),
+        classes,
+        size,
+    };
     vec![
         synseg(32, 128),
         synseg(64, 128),
@@ -41,6 +46,8 @@ pub(crate) fn list() -> Vec<StepConfig> {
         unet([16, 32, 64, 128], [64; 3]),
         unet([16, 32, 64, 128], [80, 112, 112]),
         unet([32, 64, 128, 256], [96; 3]),
+        planned(&[32, 64, 128, 256], [40, 56, 40], 3),
+        planned(&[32, 64, 128, 256, 320, 320], [128; 3], 6),
     ]
 }
 
@@ -49,11 +56,18 @@ pub(crate) fn name(config: &StepConfig) -> String {
     match config {
         StepConfig::Synseg { width, size, .. } => format!("synseg width {width}, {}", power(size)),
         StepConfig::Unet3d { features, size, .. } => {
-            let features: Vec<String> = features.iter().map(usize::to_string).collect();
-            format!("3-D U-Net {}, {}", features.join("-"), power(size))
+            format!("3-D U-Net {}, {}", joined(features), power(size))
+        }
+        StepConfig::Planned { features, size, .. } => {
+            format!("planned net {}, {}", joined(features), power(size))
         }
         _ => format!("{config:?}"),
     }
+}
+
+fn joined(features: &[usize]) -> String {
+    let features: Vec<String> = features.iter().map(usize::to_string).collect();
+    features.join("-")
 }
 
 /// By step, the losses by name.

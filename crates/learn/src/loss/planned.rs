@@ -100,6 +100,20 @@ impl PlannedLoss {
         }
     }
 
+    /// The loss with all defaults of `classes` classes, each of the label value of its number.
+    #[must_use]
+    pub(crate) fn of_classes(classes: usize) -> Self {
+        Self {
+            config: PlannedLossConfig::default(),
+            classes,
+            binary: false,
+            class_of: (0..=u16::MAX).collect(),
+            regions: Vec::new(),
+            ignore: None,
+            dice: SoftDice::NNUNET,
+        }
+    }
+
     /// Channels that the net gives: of regions none for the background.
     #[must_use]
     pub fn outputs(&self) -> usize {

@@ -120,7 +120,13 @@ fn what_depends_on_a_voxel_alone_is_found_everywhere() {
                     ..WindowConfig::default()
                 };
                 let nets = [pointwise(1.0), pointwise(0.3)];
-                let found = whole(&plan, &config, std::slice::from_ref(&image), (2, &nets), asked);
+                let found = whole(
+                    &plan,
+                    &config,
+                    std::slice::from_ref(&image),
+                    (2, &nets),
+                    asked,
+                );
                 for (i, v) in image.data().iter().enumerate() {
                     let p = |sharp: f32| 1.0 / (1.0 + (-sharp * v).exp());
                     let expected = (p(1.0) + p(0.3)) / 2.0;
