@@ -210,3 +210,53 @@ fn the_demo_is_complete_and_repeatable() {
     let said = trial.run("demo --out . --steps 1 --force").exits(2);
     assert!(said.stderr.contains("something else"), "{said:?}");
 }
+
+/// One modality by its own labels.
+#[test]
+fn a_segmenter_plans_itself_and_is_used() {
+    let trial = study();
+    let tiny = "--set plan.base_features=2 --set plan.max_features_2d=4 \
+        --set plan.max_features_3d=4 --ram 2GB";
+    let train = format!("train segment --source ct --out run --steps 2 --fold all {tiny}");
+    let said = trial.run(&format!("{train} --json")).exits(0);
+    let json = said.json();
+    assert_eq!((&json["run"], &json["steps"]), (&json!("run"), &json!(2)));
+    assert!(json["patches_per_second"].as_f64().is_some_and(|p| p > 0.0));
+    assert!(json["validation"].is_null(), "{json}");
+    let predict = "predict run ct/imagesTr out --uncertainty --no-mirror --json -q";
+    let said = trial.run(predict).exits(0);
+    assert_eq!(said.json(), json!({"written": 1, "out": "out"}));
+    let [labels, sure] = ["out/p001.nii.gz", "out/uncertainty/p001.nii.gz"]
+        .map(|name| io::read_image(&trial.path(name)).expect("a volume"));
+    let before = io::read_image(&trial.path("ct/imagesTr/p001_0000.nii.gz")).expect("a volume");
+    for written in [labels, sure] {
+        assert!(before.grid().matches(written.grid(), 1e-3));
+    }
+    let said = trial.run("train --resume --out run --steps 3").exits(0);
+    assert!(said.stdout.contains("3 steps"), "{said:?}");
+
+    for (wrong, part) in [
+        ("train segment --target ct --out w --steps 1", "--source"),
+        (
+            "train segment --source ct --out w --steps 1 --fold 9",
+            "fold",
+        ),
+        (
+            "train segment --source ct --out w --steps 1 --set patchs.noise_p=0",
+            "patches.noise_p",
+        ),
+        ("predict run ct/imagesTr w --domain source", "--domain"),
+        (
+            "train synseg --source ct --target mr --out w --plan p",
+            "--plan",
+        ),
+    ] {
+        let said = trial.run(wrong).exits(2);
+        assert!(said.stderr.contains(part), "{wrong}: {said:?}");
+        assert!(!trial.path("w").exists(), "{wrong}");
+    }
+    let said = trial
+        .run("train segment --source mr --out w --steps 1")
+        .exits(1);
+    assert!(said.stderr.contains("label maps"), "{said:?}");
+}
