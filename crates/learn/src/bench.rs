@@ -9,11 +9,12 @@ mod unet3d;
 
 use std::path::Path;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
+use crossmod_volume::rng::{Rng, case_id};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Processor;
-use crate::fit::Losses;
+use crate::fit::{Losses, SgdConfig};
 use crate::net::ResNetConfig;
 use crate::net::weights::{Named, save};
 use crate::{Error, Result};
@@ -132,6 +133,50 @@ fn image_array(name: &str, shape: &[usize], values: &[f32]) -> Named {
         name: name.into(),
         shape: [&[1, 1], shape].concat(),
         values: values.to_vec(),
+    }
+}
+
+/// A volume of noise and the class of each of its voxels.
+struct Volume {
+    size: [usize; 3],
+    image: Vec<f32>,
+    classes: Vec<u16>,
+}
+
+impl Volume {
+    fn new(size: [usize; 3], classes: usize, seed: u64) -> Self {
+        let voxels: usize = size.iter().product();
+        let rng = |name| Rng::new(seed, case_id(name), 0);
+        let (mut image, mut truth) = (rng("image"), rng("classes"));
+        Self {
+            size,
+            image: (0..voxels).map(|_| image.normal()).collect(),
+            classes: (0..voxels).map(|_| truth.below(classes) as u16).collect(),
+        }
+    }
+
+    fn shape(&self) -> [usize; 5] {
+        let [d, h, w] = self.size;
+        [1, 1, d, h, w]
+    }
+
+    fn tensor(&self, device: &Device) -> Tensor<5> {
+        Tensor::from_data(TensorData::new(self.image.clone(), self.shape()), device)
+    }
+
+    fn arrays(&self) -> Vec<Named> {
+        vec![
+            image_array("image", &self.size, &self.image),
+            classes_array(&self.size, self.classes.iter().copied()),
+        ]
+    }
+}
+
+/// nnU-Net's optimiser without weight decay.
+fn sgd_without_decay() -> SgdConfig {
+    SgdConfig {
+        weight_decay: 0.0,
+        ..SgdConfig::default()
     }
 }
 

@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use burn::module::Module as _;
-use burn::tensor::{Tensor, TensorData};
 use crossmod_volume::rng::{Rng, case_id};
 
-use super::{Subject, classes_array, expect, image_array, infer, write};
+use super::{Subject, Volume, expect, infer, sgd_without_decay, write};
 use crate::Result;
 use crate::device::Processor;
-use crate::fit::{Losses, NetGradients, Sgd, SgdConfig};
+use crate::fit::{Losses, NetGradients, Sgd};
 use crate::loss::{PlannedLoss, Truth};
 use crate::net::PlannedNet;
 use crate::net::weights::collect;
@@ -21,9 +20,7 @@ pub(super) struct Planned {
     loss: PlannedLoss,
     sgd: Sgd,
     rate: f32,
-    size: [usize; 3],
-    image: Vec<f32>,
-    classes: Vec<u16>,
+    volume: Volume,
     processor: Processor,
 }
 
@@ -57,48 +54,34 @@ impl Planned {
         let limits = 2..=usize::from(u16::MAX);
         expect(limits.contains(&classes), "2 to 65535 classes", classes)?;
 
-        let rng = |name| Rng::new(seed, case_id(name), 0);
-        let net = config.init([1, classes], &mut rng("net"), &processor.training());
-        let sgd = SgdConfig {
-            weight_decay: 0.0,
-            ..SgdConfig::default()
-        };
-        let voxels: usize = size.iter().product();
-        let (mut image, mut truth) = (rng("image"), rng("classes"));
+        let mut rng = Rng::new(seed, case_id("net"), 0);
+        let net = config.init([1, classes], &mut rng, &processor.training());
+        let sgd = sgd_without_decay();
         Ok(Self {
             sgd: Sgd::new(&sgd, &net),
             rate: sgd.learning_rate,
             net,
             loss: PlannedLoss::of_classes(classes),
-            size,
-            image: (0..voxels).map(|_| image.normal()).collect(),
-            classes: (0..voxels).map(|_| truth.below(classes) as u16).collect(),
+            volume: Volume::new(size, classes, seed),
             processor,
         })
-    }
-
-    fn shape(&self) -> [usize; 5] {
-        let [d, h, w] = self.size;
-        [1, 1, d, h, w]
     }
 }
 
 impl Subject for Planned {
     fn save(&self, weights: &Path, inputs: &Path) -> Result<()> {
-        let arrays = vec![
-            image_array("image", &self.size, &self.image),
-            classes_array(&self.size, self.classes.iter().copied()),
-        ];
-        write((weights, collect(&self.net)), (inputs, arrays))
+        write(
+            (weights, collect(&self.net)),
+            (inputs, self.volume.arrays()),
+        )
     }
 
     fn step(&mut self) -> Result<Losses> {
-        let data = TensorData::new(self.image.clone(), self.shape());
         let device = self.processor.training();
-        let logits = self.net.forward_deep(Tensor::from_data(data, &device));
+        let logits = self.net.forward_deep(self.volume.tensor(&device));
         let truth = Truth {
-            labels: &self.classes,
-            shape: self.size,
+            labels: &self.volume.classes,
+            shape: self.volume.size,
             annotated: &[None],
         };
         let loss = self.loss.of(logits, truth);
@@ -113,8 +96,8 @@ impl Subject for Planned {
         let net = self.net.valid();
         infer(
             |x| net.forward(x),
-            &self.image,
-            self.shape(),
+            &self.volume.image,
+            self.volume.shape(),
             &self.processor,
         )
     }

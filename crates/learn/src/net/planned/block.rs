@@ -100,10 +100,9 @@ impl NormedConv {
 
     /// Without the activation, plus `around`.
     fn forward_sum(&self, x: Tensor<5>, around: Tensor<5>) -> Tensor<5> {
-        let y = self.conv.forward(x);
         match &self.affine {
-            Some(affine) => affine.forward(y, Activation::None) + around,
-            None => ops::instance_norm_add(y, around),
+            Some(_) => self.forward_linear(x) + around,
+            None => ops::instance_norm_add(self.conv.forward(x), around),
         }
     }
 
