@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `.nii`, `.nii.gz` | NIfTI-1, one file |
 //! | `.hdr` + `.img`, each perhaps `.gz` | NIfTI-1, a pair (read only) |
+//! | `.nrrd`; `.nhdr` with its data file (read only) | NRRD |
 //! | `.png` | one slice, 8 or 16 bit grey |
 //! | a folder | PNG slices, one volume |
 //!
@@ -15,7 +16,10 @@
 
 pub mod atomic;
 mod nifti;
+mod nrrd;
 mod png;
+mod samples;
+mod source;
 mod storage;
 
 use std::{io::Read, path::Path};
@@ -25,7 +29,8 @@ use crate::{Error, Grid, Image, Labels, Result};
 pub use atomic::write_atomic;
 pub use storage::{Dtype, LengthUnit, Storage};
 
-const SUPPORTED: &str = ".nii, .nii.gz, .hdr with .img, .png, or a folder of PNG slices";
+const SUPPORTED: &str =
+    ".nii, .nii.gz, .hdr with .img, .nrrd, .nhdr, .png, or a folder of PNG slices";
 
 /// How far a stored label may lie from a whole number: scaled or resampled label files carry
 /// rounding errors.
@@ -34,6 +39,7 @@ const LABEL_TOLERANCE: f64 = 1e-3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Nifti,
+    Nrrd,
     Png,
     PngFolder,
 }
@@ -73,6 +79,7 @@ pub fn read_labels(path: &Path) -> Result<Labels> {
 pub fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
     match kind_of(path)? {
         Kind::Nifti => nifti::read_grid(path),
+        Kind::Nrrd => nrrd::read_grid(path),
         Kind::Png => png::read_grid(path),
         Kind::PngFolder => png::stack::read_grid(path),
     }
@@ -83,7 +90,8 @@ pub fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
 /// the range first where that would matter, or use a float type.
 ///
 /// A name without extension becomes a folder of PNG slices. PNG holds no geometry and takes
-/// unscaled [`Dtype::U8`] and [`Dtype::U16`] only.
+/// unscaled [`Dtype::U8`] and [`Dtype::U16`] only. NRRD has no scaling: real values go there as
+/// [`Dtype::F32`] where `storage` has one.
 ///
 /// # Errors
 /// [`Error::Format`] where the name or the type is not supported; [`Error::Io`] where writing
@@ -120,6 +128,7 @@ fn read<T>(
 ) -> Result<(Grid, Vec<T>, Storage)> {
     match kind_of(path)? {
         Kind::Nifti => nifti::read(path, convert),
+        Kind::Nrrd => nrrd::read(path, convert),
         Kind::Png => png::read(path, convert),
         Kind::PngFolder => png::stack::read(path, convert),
     }
@@ -136,11 +145,13 @@ fn write<T: Copy + Into<f64>>(
         png::stack::write(path, grid, data, storage)
     } else if name.ends_with(".nii") || name.ends_with(".nii.gz") {
         nifti::write(path, grid, data, storage)
+    } else if name.ends_with(".nrrd") {
+        nrrd::write(path, grid, data, storage)
     } else if name.ends_with(".png") {
         png::write(path, grid, data, storage)
     } else {
         Err(Error::format(
-            "expected a name ending in .nii, .nii.gz or .png, or without extension for a folder \
+            "expected a name ending in .nii, .nii.gz, .nrrd or .png, or without extension for a folder \
              of PNG slices, to write a volume to",
             path,
         ))
@@ -179,13 +190,18 @@ fn kind_of(path: &Path) -> Result<Kind> {
     if nifti::starts_header(&start) {
         return Ok(Kind::Nifti);
     }
+    if start.starts_with(nrrd::MAGIC) {
+        return Ok(Kind::Nrrd);
+    }
     let name = lower_name(path);
     let named = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     if named(&[".nii", ".hdr", ".img", ".nii.gz", ".hdr.gz", ".img.gz"]) {
         Ok(Kind::Nifti)
+    } else if named(&[".nrrd", ".nhdr"]) {
+        Ok(Kind::Nrrd)
     } else if named(&[".png"]) {
         Ok(Kind::Png)
-    } else if start.starts_with(&nifti::GZIP_MAGIC) && nifti::gzip_holds_header(path) {
+    } else if start.starts_with(&source::GZIP_MAGIC) && nifti::gzip_holds_header(path) {
         Ok(Kind::Nifti)
     } else {
         Err(Error::format(

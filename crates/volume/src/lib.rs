@@ -4,12 +4,14 @@
 //! a bare array and a spacing side by side.
 
 pub mod dataset;
+pub mod elementary;
 mod error;
 mod grid;
 mod image;
 pub mod intensity;
 pub mod io;
 mod labels;
+mod progress;
 pub mod rng;
 pub mod shape;
 pub mod space;
@@ -18,6 +20,7 @@ pub use error::Error;
 pub use grid::Grid;
 pub use image::Image;
 pub use labels::Labels;
+pub use progress::{Progress, Silent};
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

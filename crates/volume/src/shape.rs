@@ -1,9 +1,11 @@
-//! What label maps look like: their connected parts and their holes.
+//! What label maps look like: their connected parts, their holes and their distances.
 
 pub mod components;
+pub mod distance;
 pub mod holes;
 mod runs;
 
 pub use components::{Component, Components, Least, keep_largest, remove_smaller_than};
+pub use distance::{depth_mm, distance_mm, signed_distance_mm};
 pub use holes::{Extent, fill_holes};
 pub use runs::Neighbourhood;

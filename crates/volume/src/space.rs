@@ -8,10 +8,11 @@ pub mod orient;
 pub mod resample;
 mod spline;
 mod taps;
+pub mod velocity;
 pub mod warp;
 
 pub use aligned::{aligned_interpolation, resample_aligned, resample_labels_aligned};
-pub use argmax::{Certainty, Decision, argmax_onto, regions_onto};
+pub use argmax::{AlignedSlices, Certainty, Decision, argmax_onto, regions_onto};
 pub use blur::{Sigma, blur};
 pub use crop::{Cut, Frame};
 pub use orient::{Orientation, reorient_image, reorient_labels, reoriented_grid};
@@ -19,4 +20,5 @@ pub use resample::{
     Interpolation, grid_with_shape, grid_with_spacing, resample_image, resample_labels_linear,
     resample_labels_nearest,
 };
+pub use velocity::Flow;
 pub use warp::{Block, Deformation, Displacement, Patch, Warp};

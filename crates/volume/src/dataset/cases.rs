@@ -13,7 +13,7 @@ use super::Case;
 use crate::{Error, Result};
 
 /// Endings of the image files a dataset may hold, longest first.
-pub const ENDINGS: [&str; 3] = [".nii.gz", ".nii", ".png"];
+pub const ENDINGS: [&str; 4] = [".nii.gz", ".nrrd", ".nii", ".png"];
 
 /// The stem and the ending (one of [`ENDINGS`], whatever its case on disk) of an image file's
 /// name; `None` for other files and for hidden ones.

@@ -5,7 +5,6 @@
 //! ({"0": "background"}); [`labels`](super::labels) tells more of them. Keys not used here are
 //! ignored: the file is not ours to define.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -28,14 +27,22 @@ pub(super) struct Description {
     pub(super) num_training: Option<u64>,
 }
 
-/// The label names (value to name, background included) of a `dataset.json`, as
-/// [`Dataset::labels`](super::Dataset::labels); `None` where it has no `labels`.
+/// What a `dataset.json` says of the values of label maps; `None` where it has no `labels`.
 ///
 /// # Errors
 /// [`Error::Io`] where the file cannot be read, [`Error::Dataset`] where it is not a
 /// `dataset.json` that crossmod understands.
-pub fn read_label_names(path: &Path) -> Result<Option<BTreeMap<u16, String>>> {
-    Ok(Description::read(path)?.labels.map(|table| table.names))
+pub fn read_label_table(path: &Path) -> Result<Option<LabelTable>> {
+    let Description {
+        labels, labelled, ..
+    } = Description::read(path)?;
+    let Some(mut table) = labels else {
+        return Ok(None);
+    };
+    table.labelled = table
+        .drawn(&labelled)
+        .map_err(|message| Error::dataset(message, path))?;
+    Ok(Some(table))
 }
 
 impl Description {
@@ -136,6 +143,29 @@ mod tests {
         assert_eq!(one.num_training, Some(3));
         assert_eq!(two.file_ending.as_deref(), Some(".nii.gz"));
         assert_eq!(one.file_ending, None);
+    }
+
+    #[test]
+    fn a_table_tells_regions_what_to_ignore_and_what_was_drawn() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("dataset.json");
+        let read = |text: &str| {
+            fs::write(&path, text).expect("a writable folder");
+            read_label_table(&path)
+        };
+        let text = r#"{"labels": {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3},
+            "regions_class_order": [1, 2], "labelled": {"a": ["core"]}}"#;
+        let table = read(text).expect("readable").expect("labels");
+        assert_eq!((table.ignore, table.regions.len()), (Some(3), 2));
+        assert_eq!(table.labelled["a"], [2]);
+        assert_eq!(read(r#"{"name": "x"}"#).expect("readable"), None);
+        let message = read(&text.replace("[\"core\"]", "[\"cor\"]"))
+            .expect_err("no such label")
+            .to_string();
+        assert!(
+            message.contains("\"cor\" for case a") && message.ends_with("dataset.json"),
+            "{message}"
+        );
     }
 
     #[test]

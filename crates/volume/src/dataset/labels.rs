@@ -35,14 +35,18 @@ pub struct Region {
     pub value: u16,
 }
 
-/// The meaning of the values.
+/// The meaning of the values of label maps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LabelTable {
+pub struct LabelTable {
     /// Value to name, background included; not the value to ignore.
-    pub(super) names: BTreeMap<u16, String>,
-    pub(super) ignore: Option<u16>,
+    pub names: BTreeMap<u16, String>,
+    /// The value of voxels that nobody has judged.
+    pub ignore: Option<u16>,
     /// In the order of the file; empty where every name is one value.
-    pub(super) regions: Vec<Region>,
+    pub regions: Vec<Region>,
+    /// The classes that were drawn, in order, by the value that they are written as, of each case
+    /// in which not all were.
+    pub labelled: BTreeMap<String, Vec<u16>>,
 }
 
 /// The classes that were drawn in each case that is named.
@@ -134,8 +138,8 @@ impl LabelTable {
         };
         Ok(Self {
             names,
-            ignore: None,
             regions: foreground.into_iter().zip(values).map(region).collect(),
+            ..Self::default()
         })
     }
 
@@ -150,8 +154,9 @@ impl LabelTable {
         }
     }
 
-    /// Tells each case which of its classes were drawn.
-    pub(super) fn mark(&self, labelled: &Labelled, cases: &mut [&mut Case]) -> Told<()> {
+    /// The values of the classes that were drawn in each case that is named.
+    pub(super) fn drawn(&self, labelled: &Labelled) -> Told<BTreeMap<String, Vec<u16>>> {
+        let mut all = BTreeMap::new();
         for (id, names) in labelled {
             let mut drawn = BTreeSet::new();
             for name in names {
@@ -168,9 +173,17 @@ impl LabelTable {
                 }
                 drawn.extend(classes.into_iter().filter(|&value| value != 0));
             }
+            all.insert(id.clone(), drawn.into_iter().collect());
+        }
+        Ok(all)
+    }
+
+    /// Tells each case which of its classes were drawn.
+    pub(super) fn mark(&self, labelled: &Labelled, cases: &mut [&mut Case]) -> Told<()> {
+        for (id, drawn) in self.drawn(labelled)? {
             let mut found = false;
-            for case in cases.iter_mut().filter(|case| case.id == *id) {
-                case.labelled = Some(drawn.iter().copied().collect());
+            for case in cases.iter_mut().filter(|case| case.id == id) {
+                case.labelled = Some(drawn.clone());
                 found = true;
             }
             if !found {

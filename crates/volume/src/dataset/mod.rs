@@ -39,8 +39,8 @@ use crate::{Result, io};
 pub use cases::{ENDINGS, stem_and_ending};
 pub use check::{Finding, Severity, check};
 pub use check_pair::check_pair;
-pub use description::read_label_names;
-pub use labels::Region;
+pub use description::read_label_table;
+pub use labels::{LabelTable, Region};
 pub use splits::{Split, folds};
 pub use subject::{slice_of, subject_of, subjects};
 

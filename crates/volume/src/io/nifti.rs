@@ -8,23 +8,19 @@
 
 mod affine;
 mod header;
-mod samples;
-mod source;
 
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 
-use super::{Storage, atomic::write_atomic, lower_name};
+use super::{Storage, atomic::write_atomic, lower_name, samples, source::Source};
 use crate::{Error, Grid, Result};
 use header::Header;
-use source::Source;
 
 pub(super) use header::starts_header;
-pub(super) use source::GZIP_MAGIC;
 
 /// Compresses about twice as fast as the usual 6 for files a few percent larger.
-const GZIP_LEVEL: u32 = 4;
+pub(super) const GZIP_LEVEL: u32 = 4;
 
 /// Whether a gzip file holds what starts like a header.
 pub(super) fn gzip_holds_header(path: &Path) -> bool {

@@ -5,7 +5,12 @@ fn content_comes_before_the_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let grid = Grid::with_spacing([2, 2, 1], [1.0; 3]).expect("a grid");
     let labels = Labels::new(grid, vec![0, 1, 2, 3]).expect("labels");
-    for (name, other) in [("a.nii", "a.png"), ("b.nii.gz", "b"), ("c.png", "c.nii.gz")] {
+    for (name, other) in [
+        ("a.nii", "a.png"),
+        ("b.nii.gz", "b"),
+        ("c.png", "c.nii.gz"),
+        ("d.nrrd", "d.nii"),
+    ] {
         let [path, renamed] = [name, other].map(|n| folder.path().join(n));
         write_labels(&path, &labels).expect("a write");
         std::fs::rename(&path, &renamed).expect("a new name");
@@ -19,11 +24,11 @@ fn content_comes_before_the_name() {
 #[test]
 fn other_formats_are_told_what_is_supported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("a.nrrd");
-    std::fs::write(&path, "NRRD0004").expect("a write");
+    let path = folder.path().join("a.mha");
+    std::fs::write(&path, "ObjectType = Image").expect("a write");
     let error = read_image(&path).expect_err("not supported").to_string();
     assert!(
-        error.contains(".nii.gz") && error.ends_with("a.nrrd"),
+        error.contains(".nii.gz") && error.ends_with("a.mha"),
         "{error}"
     );
 
@@ -31,6 +36,9 @@ fn other_formats_are_told_what_is_supported() {
     let labels = Labels::new(grid, vec![1]).expect("labels");
     for name in ["a.mha", "a.hdr", "a.gz"] {
         let error = write_labels(&folder.path().join(name), &labels).expect_err("not supported");
-        assert!(error.to_string().contains(".nii.gz or .png"), "{error}");
+        assert!(
+            error.to_string().contains(".nii.gz, .nrrd or .png"),
+            "{error}"
+        );
     }
 }

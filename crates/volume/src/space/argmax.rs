@@ -23,8 +23,10 @@ use brick::Brick;
 
 mod brick;
 mod regions;
+mod slices;
 
 pub use regions::regions_onto;
+pub use slices::AlignedSlices;
 
 /// Most voxels of a slab, unless one slice has more. A slab takes some 10 bytes a voxel.
 const SLAB: usize = 1 << 22;

@@ -171,6 +171,63 @@ fn every_brain_slice_is_read() {
     assert_eq!(stack.shape(), [256, 256, count]);
 }
 
+/// Number of voxels above 0 or sum, and the middle of those above 0 in RAS mm, as SimpleITK 2.5.7
+/// finds them.
+#[test]
+fn nrrd_files_hold_what_itk_reads() {
+    let Some(data) = data("NRRD") else { return };
+    for (name, shape, sum, middle) in [
+        (
+            "hn_ct_masks/0522c0017/oncologist/Brain.nrrd",
+            [512, 512, 156],
+            556_870.0,
+            [-2.3467, -369.0956, -870.5107],
+        ),
+        (
+            "readers/nrrd_pyradiomics/brain1_image.nrrd",
+            [256, 256, 25],
+            631_859_459.0,
+            [-0.0071, -1.4773, 0.0212],
+        ),
+        (
+            "readers/nrrd_pyradiomics/brain2_label.nrrd",
+            [256, 256, 23],
+            453.0,
+            [-58.1343, 22.7178, -6.8689],
+        ),
+        (
+            "readers/nrrd_pyradiomics/prostate_phantom_subvolume.nrrd",
+            [82, 67, 13],
+            27_811_967.0,
+            [4.5638, -60.0329, -34.7731],
+        ),
+    ] {
+        let image = read_image(&data.join(name)).expect(name);
+        assert_eq!(image.grid().shape(), shape, "{name}");
+        let (mut total, mut count, mut place) = (0.0, 0.0, [0.0; 3]);
+        for (i, &value) in image.data().iter().enumerate() {
+            total += f64::from(value);
+            if value > 0.0 {
+                let voxel = [
+                    i % shape[0],
+                    i / shape[0] % shape[1],
+                    i / (shape[0] * shape[1]),
+                ];
+                let world = image.grid().world(voxel.map(|v| v as f64));
+                count += 1.0;
+                place = [0, 1, 2].map(|axis| place[axis] + world[axis]);
+            }
+        }
+        assert_eq!(total, sum, "{name}");
+        for (found, expected) in place.map(|p| p / count).iter().zip(middle) {
+            assert!(
+                (found - expected).abs() < 1e-4,
+                "{name}: {place:?} of {count}"
+            );
+        }
+    }
+}
+
 /// Written by other programs: nothing panics, and each refusal is about the content.
 #[test]
 fn every_other_file_is_read_or_refused() {

@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use super::{super::storage::LengthUnit, affine};
+use super::affine;
 use crate::{
     Error, Grid, Result,
-    io::{Dtype, Storage},
+    io::{Dtype, LengthUnit, Storage, samples::Endian},
 };
 
 pub(super) const LEN: usize = 348;
@@ -17,12 +17,6 @@ pub(super) const LEN: usize = 348;
 const SAMPLES: usize = 352;
 
 const NIFTI2_LEN: i32 = 540;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Endian {
-    Little,
-    Big,
-}
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Header {

@@ -4,11 +4,15 @@
 
 use std::io::{self, Write};
 
-use super::{header::Endian, source::Source};
-use crate::{
-    Grid, Result,
-    io::{Dtype, Storage},
-};
+use super::{Dtype, Storage, source::Source};
+use crate::{Grid, Result};
+
+/// Which byte of a number comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endian {
+    Little,
+    Big,
+}
 
 /// A multiple of every sample's size.
 const BUFFER: usize = 1 << 18;

@@ -12,13 +12,21 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::{Error, Result};
 
-pub(in crate::io) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Deflate codes at most 258 bytes in 2 bits (RFC 1951, 3.2.5), so it cannot do better than 1032.
 const DEFLATE_RATIO: u64 = 1032;
 
 /// How far to read past the samples in search of the checksum.
 const TAIL: u64 = 1 << 20;
+
+/// A file and its length.
+pub(super) fn open_buffered(path: &Path) -> Result<(BufReader<File>, u64)> {
+    let fail = |e| Error::io("read", e, path);
+    let file = File::open(path).map_err(fail)?;
+    let len = file.metadata().map_err(fail)?.len();
+    Ok((BufReader::with_capacity(1 << 17, file), len))
+}
 
 pub(super) struct Source {
     reader: Box<dyn Read>,
@@ -31,12 +39,16 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// A whole file, of whichever sort it is.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let fail = |e| Error::io("read", e, path);
-        let file = File::open(path).map_err(fail)?;
-        let len = file.metadata().map_err(fail)?.len();
-        let mut reader = BufReader::with_capacity(1 << 17, file);
-        let gzip = reader.fill_buf().map_err(fail)?.starts_with(&GZIP_MAGIC);
+        let (mut reader, len) = open_buffered(path)?;
+        let start = reader.fill_buf().map_err(|e| Error::io("read", e, path))?;
+        let gzip = start.starts_with(&GZIP_MAGIC);
+        Ok(Self::rest(reader, len, gzip, path))
+    }
+
+    /// What is left of a file, `len` bytes.
+    pub(super) fn rest(reader: BufReader<File>, len: u64, gzip: bool, path: &Path) -> Self {
         let most = if gzip {
             len.saturating_mul(DEFLATE_RATIO)
         } else {
@@ -47,13 +59,13 @@ impl Source {
         } else {
             Box::new(reader)
         };
-        Ok(Self {
+        Self {
             reader,
             position: 0,
             most,
             gzip,
             path: path.to_owned(),
-        })
+        }
     }
 
     /// Fills `bytes` from `what`.
