@@ -1,13 +1,24 @@
-//! Photons along one ray.
+//! Photons: what the tube sends, and what the detector counts.
 //!
-//! Beer–Lambert attenuation, Poisson counting and the logarithm back to a line integral.
-//! Line integrals are dimensionless (attenuation in mm^-1 times mm); counts are photons per
-//! detector element and view. Each ray owns a random stream keyed by (seed, view, ray), so a
-//! scan does not depend on the order in which its rays are computed. Not modelled: spectrum,
-//! scatter, electronic noise.
+//! Here, one ray at a time: Beer–Lambert attenuation, Poisson counting and the logarithm back to a
+//! line integral. Line integrals are dimensionless (attenuation in mm^-1 times mm); counts are
+//! photons per detector element and view. Each ray owns a random stream keyed by (seed, view,
+//! ray), so a scan does not depend on the order in which its rays are computed. The modules below
+//! do the same for whole views, with electronic noise and the correction of weak signals.
+
+mod detector;
+mod dose;
+pub(crate) mod math;
+pub(crate) mod quanta;
+mod tube;
 
 use crossmod_volume::rng::Rng;
 use rand_distr::{Distribution, Poisson};
+
+pub use detector::Detector;
+pub(crate) use detector::smooth_weak;
+pub use dose::LowerDose;
+pub use tube::{Bowtie, Tube};
 
 /// Smallest count the logarithm sees. A ray without photons would measure infinite attenuation;
 /// half a photon keeps it finite, at the price of a bias where counts are below about ten
