@@ -38,6 +38,12 @@ pub enum Error {
     /// A noise model that cannot be applied.
     #[error(transparent)]
     Scanner(#[from] crossmod_scanner::Error),
+    /// The user asked to stop.
+    #[error("interrupted after {made} images; run the same command again to make the others")]
+    Interrupted {
+        /// Images made since the start of the command.
+        made: usize,
+    },
     /// A record that cannot be written as JSON.
     #[error("could not write the record as JSON: {source}: {}", path.display())]
     Record {
@@ -52,6 +58,13 @@ impl Error {
     pub(crate) fn read(source: std::io::Error, path: &Path) -> Self {
         Self::Read {
             source,
+            path: path.to_owned(),
+        }
+    }
+
+    pub(crate) fn file(message: impl Into<String>, path: &Path) -> Self {
+        Self::File {
+            message: message.into(),
             path: path.to_owned(),
         }
     }
@@ -76,6 +89,18 @@ pub(crate) fn probability(key: &str, found: f32) -> Result<()> {
 
 /// Refuses a range whose ends are not in order or not within bounds.
 pub(crate) fn range(key: &str, found: [f32; 2], bounds: RangeInclusive<f32>) -> Result<()> {
+    if found.iter().all(|v| bounds.contains(v)) && found[0] <= found[1] {
+        return Ok(());
+    }
+    Err(Error::Recipe(format!(
+        "expected {key} to be a range within {} to {}, found {found:?}",
+        bounds.start(),
+        bounds.end()
+    )))
+}
+
+/// Refuses a range of whole numbers whose ends are not in order or not within bounds.
+pub(crate) fn counts(key: &str, found: [usize; 2], bounds: RangeInclusive<usize>) -> Result<()> {
     if found.iter().all(|v| bounds.contains(v)) && found[0] <= found[1] {
         return Ok(());
     }

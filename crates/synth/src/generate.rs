@@ -1,10 +1,12 @@
 //! From a case and a number to an image, its labels and the record of how they were made.
 
+use std::collections::BTreeMap;
+
 use crossmod_volume::rng::{Rng, case_id};
 use crossmod_volume::{Image, Labels};
 use serde::{Deserialize, Serialize};
 
-use crate::{Draw, Error, Result, Scene, SynthRecipe};
+use crate::{Draw, Error, Result, Scene, Step, Structure, SynthRecipe};
 
 /// Makes images by a recipe.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct Made {
     pub image: Image,
     /// What is to be learnt of it, on its grid.
     pub labels: Labels,
+    /// What the values were that steps worked on; targets are those of `labels`.
+    pub structures: BTreeMap<u16, Structure>,
     /// How it was made.
     pub record: Record,
 }
@@ -55,6 +59,12 @@ impl Generator {
     #[must_use]
     pub fn recipe(&self) -> &SynthRecipe {
         &self.recipe
+    }
+
+    /// Whether a step cuts scenes to the patch that a trainer wants.
+    #[must_use]
+    pub fn cuts(&self) -> bool {
+        self.recipe.steps.iter().any(Step::cuts)
     }
 
     /// The image `number` of a case. What it is depends on the recipe, its seed, the case's name and
@@ -112,6 +122,7 @@ fn finish(mut scene: Scene, record: Record) -> Result<Made> {
     Ok(Made {
         image,
         labels,
+        structures: scene.structures,
         record,
     })
 }

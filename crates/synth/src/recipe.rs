@@ -24,7 +24,15 @@ use toml::{Table, Value};
 use crate::{Error, Result, Step};
 
 /// The recipes that the program brings, by name.
-pub const PRESETS: &[(&str, &str)] = &[];
+pub const PRESETS: &[(&str, &str)] = &[
+    ("synthseg", include_str!("../presets/synthseg.toml")),
+    ("lab2im", include_str!("../presets/lab2im.toml")),
+    ("ct-cylinder", include_str!("../presets/ct-cylinder.toml")),
+    ("ct-constants", include_str!("../presets/ct-constants.toml")),
+    ("ct-textures", include_str!("../presets/ct-textures.toml")),
+    ("mr-extra", include_str!("../presets/mr-extra.toml")),
+    ("ct-extra", include_str!("../presets/ct-extra.toml")),
+];
 
 /// Likeness (Jaro–Winkler) from which on a mistyped name is taken for a known one.
 const ALIKE: f64 = 0.6;
@@ -35,6 +43,9 @@ const ALIKE: f64 = 0.6;
 pub struct SynthRecipe {
     /// Always `synth`.
     pub kind: Kind,
+    /// What dataset.json says the images are: what is named `CT` is in Hounsfield units, and is
+    /// written in whole ones.
+    pub channel: String,
     /// What every draw depends on.
     pub seed: u64,
     /// Images of each case where nothing else is asked for.
@@ -56,6 +67,7 @@ impl Default for SynthRecipe {
     fn default() -> Self {
         Self {
             kind: Kind::Synth,
+            channel: "MR".to_owned(),
             seed: 1,
             count: 1,
             steps: Vec::new(),
@@ -152,7 +164,7 @@ fn set(table: &mut Table, text: &str) -> Result<()> {
 
 /// Refuses a key that no recipe or step has, naming the nearest right one.
 fn check_keys(table: &Table) -> Result<()> {
-    let own = ["kind", "seed", "count", "steps"];
+    let own = ["kind", "channel", "seed", "count", "steps"];
     if let Some(key) = table.keys().find(|key| !own.contains(&key.as_str())) {
         return Err(unknown("key", key, own));
     }
@@ -189,7 +201,7 @@ fn unknown<'a>(what: &str, found: &str, known: impl IntoIterator<Item = &'a str>
     ))
 }
 
-fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, known)
         .filter(|(likeness, _)| *likeness > ALIKE)
         .map_or(String::new(), |(_, k)| format!("; did you mean `{k}`?"))

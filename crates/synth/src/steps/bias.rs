@@ -16,6 +16,7 @@
 //! # Ok::<(), crossmod_synth::Error>(())
 //! ```
 
+use crossmod_volume::elementary::exp;
 use crossmod_volume::rng::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -81,9 +82,81 @@ impl Apply for BiasDraw {
             return Ok(());
         };
         let shape = image.grid().shape();
-        let field = field.grown(shape)?;
-        let values = image.data_mut().par_iter_mut();
-        values.zip(field).for_each(|(v, log)| *v *= log.exp());
+        let (numbers, growth) = (field.numbers(0), field.growth(shape));
+        let slices = image.data_mut().par_chunks_mut(shape[0] * shape[1]);
+        slices
+            .enumerate()
+            .for_each_init(Vec::new, |log, (z, slice)| {
+                log.resize(slice.len(), 0.0);
+                growth.slice(&numbers, z, log);
+                for (v, &log) in slice.iter_mut().zip(&*log) {
+                    *v *= exp(log);
+                }
+            });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::trial;
+
+    fn ones(shape: [usize; 3]) -> Scene {
+        let mut scene = trial::scene(shape, [1.0; 3], |_| 0);
+        scene.image = Some(trial::image(&scene, |_| 1.0));
+        scene
+    }
+
+    fn field(bias: &Bias, seed: u64) -> Vec<f32> {
+        let mut scene = ones([40, 30, 20]);
+        let draw = bias
+            .draw(&scene, &mut Rng::new(seed, 0, 0))
+            .expect("a draw");
+        draw.apply(&mut scene).expect("applied");
+        scene.image.expect("an image").into_parts().1
+    }
+
+    #[test]
+    fn the_logarithm_has_the_drawn_deviation_and_is_smooth() {
+        let bias = Bias {
+            p: 1.0,
+            sd: [0.5, 0.5],
+            scale: 0.2,
+        };
+        let (mut squares, mut n, mut steepest) = (0.0, 0, 0f32);
+        for seed in 0..40 {
+            let logs: Vec<f32> = field(&bias, seed).iter().map(|v| v.ln()).collect();
+            // At the middle of each cell of 5 voxels lies a point of the lattice.
+            let at = |x: usize, y: usize, z: usize| logs[x + 40 * (y + 30 * z)];
+            for (x, y, z) in [(2, 2, 2), (17, 12, 7), (37, 27, 17)] {
+                squares += at(x, y, z).powi(2);
+                n += 1;
+            }
+            let steps = logs.windows(2).enumerate().filter(|(i, _)| i % 40 != 39);
+            steepest = steps.fold(steepest, |m, (_, w)| m.max((w[1] - w[0]).abs()));
+        }
+        let sd = (squares / n as f32).sqrt();
+        assert!((sd - 0.5).abs() < 0.1, "{sd}");
+        // A fifth of the difference of two points of the lattice.
+        assert!(steepest > 0.05 && steepest < 0.8, "{steepest}");
+    }
+
+    #[test]
+    fn draws_follow_their_ranges_and_none_changes_nothing() {
+        let scene = ones([8; 3]);
+        let drawn = |i| {
+            Bias::default()
+                .draw(&scene, &mut Rng::new(3, i, 0))
+                .expect("a draw")
+        };
+        let given = (0..2000).filter(|&i| drawn(i).field.is_some()).count();
+        // Five standard deviations about 1900.
+        assert!((1850..=1950).contains(&given), "{given}");
+        let never = Bias {
+            p: 0.0,
+            ..Bias::default()
+        };
+        assert!(field(&never, 1).iter().all(|&v| v == 1.0));
     }
 }

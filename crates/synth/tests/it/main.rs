@@ -1,4 +1,8 @@
-//! Drawn patients and studies, looked at from outside.
+//! The crate as its users see it: drawn patients and studies, label maps in, datasets out.
 
+mod ct;
+mod offline;
 mod patients;
+mod sources;
 mod studies;
+mod trial;
