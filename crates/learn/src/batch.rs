@@ -8,7 +8,7 @@ mod sampler;
 mod slices;
 
 pub use augment::{AugmentConfig, AugmentDraw};
-pub use patches::{Ahead, PatchBatch, PatchConfig, PatchDraw, Patches};
+pub use patches::{Ahead, Drawn, PatchBatch, PatchConfig, PatchDraw, Patches, Synthetic};
 pub use prepare::{Prepared, pad_to, prepare};
 pub use sampler::{Batch, Order, Sampler};
 pub use slices::Slices;

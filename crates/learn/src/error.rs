@@ -10,6 +10,9 @@ pub enum Error {
     /// A volume, file or dataset that cannot be used.
     #[error(transparent)]
     Volume(#[from] crossmod_volume::Error),
+    /// Images that cannot be made of label maps.
+    #[error(transparent)]
+    Synth(crossmod_synth::Error),
     /// A recipe or an override that cannot be read.
     #[error("{0}")]
     Recipe(String),
@@ -71,6 +74,16 @@ pub enum Error {
         /// Steps done and saved.
         step: u64,
     },
+}
+
+impl From<crossmod_synth::Error> for Error {
+    fn from(error: crossmod_synth::Error) -> Self {
+        match error {
+            crossmod_synth::Error::Interrupted { .. } => Self::Interrupted { step: 0 },
+            crossmod_synth::Error::Volume(error) => Self::Volume(error),
+            other => Self::Synth(other),
+        }
+    }
 }
 
 impl Error {

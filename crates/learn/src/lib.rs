@@ -12,13 +12,12 @@ pub mod loss;
 pub mod net;
 pub mod ops;
 pub mod plan;
-mod progress;
 pub mod recipe;
 pub mod segment;
 pub mod window;
 
+pub use crossmod_volume::{Progress, Silent};
 pub use error::Error;
-pub use progress::{Progress, Silent};
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -8,7 +8,7 @@
 //! - [`postprocess`] chooses and applies rules about connected parts and holes.
 //! - [`prepare`] brings a case to a plan's grid and intensities, and the net's answer back.
 //! - [`store`] keeps the prepared cases that training cuts patches from, within a memory budget.
-//! - `recipe`, `start`, `learner` and `check` train; `validate` segments the cases kept for it.
+//! - `data` finds what is trained on; `recipe`, `start`, `learner` and `check` train; `validate` segments the cases kept for it.
 //! - `net` and `predict` are the trained run, before whole volumes.
 //!
 //! The rules are those of nnU-Net (Isensee et al., Nature Methods 18, 2021,
@@ -16,6 +16,7 @@
 //! step. Arrays are `[z, y, x]`, spacings mm.
 
 mod check;
+mod data;
 pub mod fingerprint;
 mod learner;
 mod net;

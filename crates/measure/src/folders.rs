@@ -9,26 +9,27 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crossmod_volume::dataset::{self, stem_and_ending};
+use crossmod_volume::dataset::{self, LabelTable, stem_and_ending};
 use crossmod_volume::io;
 use rayon::prelude::*;
 
-use crate::{CaseOverlap, Error, Evaluation, Result, overlap};
+use crate::{CaseOverlap, Error, Evaluation, Result, overlap_of};
 
 /// Evaluates a prediction against a truth, both files or both folders. The labels are all
-/// foreground values of `names`, the truths and the predictions. Where `names` is `None` it is
-/// read from a `dataset.json` in the truth's folder or the one above, if there is one that names
-/// labels.
+/// foreground values of `table`, the truths and the predictions; where the table has regions, they
+/// are the regions alone. Where `table` is `None` it is read from a `dataset.json` in the truth's
+/// folder or the one above, if there is one that names labels.
 ///
 /// Predictions without a truth are listed in [`Evaluation::unmatched`].
 ///
 /// # Errors
 /// [`Error::Files`] where a truth has no prediction, there is no truth, a file is compared with a
-/// folder, or a pair does not lie on one grid; [`Error::Volume`] where a file cannot be read.
+/// folder, or a pair does not lie on one grid; [`Error::Volume`] where a file, that `dataset.json`
+/// included, cannot be read.
 pub fn evaluate_folders(
     prediction: &Path,
     truth: &Path,
-    names: Option<&BTreeMap<u16, String>>,
+    table: Option<&LabelTable>,
 ) -> Result<Evaluation> {
     let pairs = pair(prediction, truth)?;
     let slices: Vec<&str> = pairs
@@ -39,7 +40,7 @@ pub fn evaluate_folders(
         .collect();
     let patients = dataset::subjects(&slices, true);
     let patient_of: BTreeMap<&str, String> = slices.into_iter().zip(patients).collect();
-    evaluate(&pairs, truth, names, &|id| {
+    evaluate(&pairs, truth, table, &|id| {
         patient_of.get(id).map_or(id, |p| p).to_owned()
     })
 }
@@ -52,10 +53,10 @@ pub fn evaluate_folders(
 pub fn evaluate_folders_by(
     prediction: &Path,
     truth: &Path,
-    names: Option<&BTreeMap<u16, String>>,
+    table: Option<&LabelTable>,
     group: impl Fn(&str) -> String,
 ) -> Result<Evaluation> {
-    evaluate(&pair(prediction, truth)?, truth, names, &group)
+    evaluate(&pair(prediction, truth)?, truth, table, &group)
 }
 
 struct Pair {
@@ -69,15 +70,28 @@ impl Pair {
         matches!(stem_and_ending(&self.truth), Some((_, ".png")))
     }
 
-    /// The overlap of all foreground labels that occur.
-    fn measure(&self, case: String) -> Result<CaseOverlap> {
+    /// The overlap of the table's regions, or of all foreground labels that occur.
+    fn measure(&self, case: String, table: &LabelTable) -> Result<CaseOverlap> {
         let prediction = io::read_labels(&self.prediction)?;
         let truth = io::read_labels(&self.truth)?;
-        let mut labels: Vec<u16> = prediction.counts().into_keys().collect();
-        labels.extend(truth.counts().into_keys());
-        labels.retain(|&label| label != 0);
-        let labels =
-            overlap(&prediction, &truth, &labels).map_err(|error| error.about(&self.prediction))?;
+        let mut classes: Vec<(u16, Vec<u16>)> = if table.regions.is_empty() {
+            let found = prediction.counts().into_keys();
+            let found = found.chain(truth.counts().into_keys());
+            let counts = |label: &u16| *label != 0 && Some(*label) != table.ignore;
+            found
+                .filter(counts)
+                .map(|label| (label, vec![label]))
+                .collect()
+        } else {
+            let regions = table.regions.iter();
+            regions.map(|r| (r.value, r.values.clone())).collect()
+        };
+        if let Some(drawn) = table.labelled.get(&self.id) {
+            classes.retain(|(value, _)| drawn.contains(value));
+        }
+        let classes: Vec<(u16, &[u16])> = classes.iter().map(|(v, of)| (*v, &**of)).collect();
+        let labels = overlap_of(&prediction, &truth, &classes, table.ignore)
+            .map_err(|error| error.about(&self.prediction))?;
         Ok(CaseOverlap { case, labels })
     }
 }
@@ -90,25 +104,42 @@ struct Pairs {
 fn evaluate(
     pairs: &Pairs,
     truth: &Path,
-    names: Option<&BTreeMap<u16, String>>,
+    table: Option<&LabelTable>,
     group: &dyn Fn(&str) -> String,
 ) -> Result<Evaluation> {
+    let near;
+    let table = match table {
+        Some(table) => table,
+        None => {
+            near = table_near(truth)?;
+            &near
+        }
+    };
     let cases: Vec<(&Pair, String)> = pairs.found.iter().map(|p| (p, group(&p.id))).collect();
     let parts: Vec<Result<CaseOverlap>> = cases
         .into_par_iter()
-        .map(|(pair, case)| pair.measure(case))
+        .map(|(pair, case)| pair.measure(case, table))
         .collect();
     // The first error in order of cases, whichever thread met one first.
     let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
-    let names = names.cloned().unwrap_or_else(|| names_near(truth));
-    let mut evaluation = Evaluation::new(Evaluation::pool(parts), &names);
+    let of_regions: BTreeMap<u16, String> = table
+        .regions
+        .iter()
+        .map(|region| (region.value, region.name.clone()))
+        .collect();
+    let names = if table.regions.is_empty() {
+        &table.names
+    } else {
+        &of_regions
+    };
+    let mut evaluation = Evaluation::new(Evaluation::pool(parts), names);
     evaluation.unmatched.clone_from(&pairs.unmatched);
     Ok(evaluation)
 }
 
-/// Label names of a `dataset.json` beside or above the truth. One that names no labels, or cannot
-/// be used, belongs to something else: names are a convenience here.
-fn names_near(truth: &Path) -> BTreeMap<u16, String> {
+/// What a `dataset.json` beside or above the truth says. One that names no labels belongs to
+/// something else; one that cannot be understood is an error, as it decides what counts.
+fn table_near(truth: &Path) -> Result<LabelTable> {
     let truth = truth.canonicalize().unwrap_or_else(|_| truth.to_owned());
     let folder = if truth.is_dir() {
         Some(&*truth)
@@ -116,10 +147,14 @@ fn names_near(truth: &Path) -> BTreeMap<u16, String> {
         truth.parent()
     };
     let folders = folder.into_iter().chain(folder.and_then(Path::parent));
-    folders
-        .map(|folder| folder.join("dataset.json"))
-        .find_map(|file| dataset::read_label_names(&file).ok().flatten())
-        .unwrap_or_default()
+    for file in folders.map(|folder| folder.join("dataset.json")) {
+        if file.is_file()
+            && let Some(table) = dataset::read_label_table(&file)?
+        {
+            return Ok(table);
+        }
+    }
+    Ok(LabelTable::default())
 }
 
 fn pair(prediction: &Path, truth: &Path) -> Result<Pairs> {
@@ -310,7 +345,10 @@ mod tests {
         );
         assert_eq!(labels[&4].dice.mean, Some(0.0));
 
-        let given = BTreeMap::from([(2, "aorta".to_owned())]);
+        let given = LabelTable {
+            names: BTreeMap::from([(2, "aorta".to_owned())]),
+            ..LabelTable::default()
+        };
         let (pred, truth) = (
             trial.path("pred/p01.nii"),
             trial.path("labelsTs/p01.nii.gz"),
@@ -320,6 +358,44 @@ mod tests {
         assert_eq!(single.name(1), "label 1");
         let found = evaluate_folders(&pred, &truth, None).expect("one pair");
         assert_eq!(found.name(1), "heart");
+    }
+
+    /// Of regions the union counts, whatever value each voxel was given.
+    #[test]
+    fn regions_ignored_voxels_and_classes_that_were_not_drawn() {
+        let trial = Trial::new();
+        trial.write("labelsTs/a.nii", &[1, 2, 2, 3, 0, 4, 4]);
+        trial.write("pred/a.nii", &[2, 2, 1, 3, 1, 3, 0]);
+        trial.write("labelsTs/b.nii", &[0, 0, 2, 2]);
+        trial.write("pred/b.nii", &[1, 1, 2, 0]);
+        let json = r#"{"labels": {"whole": [1, 2, 3], "core": [2, 3], "ignore": 4},
+            "regions_class_order": [1, 5], "labelled": {"b": ["core"]}}"#;
+        std::fs::write(trial.path("dataset.json"), json).expect("a writable folder");
+        let evaluation = trial.evaluate().expect("two pairs");
+        let labels = evaluation.labels();
+        let names: Vec<_> = labels.iter().map(|(v, s)| (*v, &*s.name)).collect();
+        assert_eq!(names, [(1, "whole"), (5, "core")]);
+        assert_eq!(dice(&evaluation, 0, 1), Some(8.0 / 9.0));
+        assert_eq!(dice(&evaluation, 0, 5), Some(4.0 / 6.0));
+        assert!(!evaluation.cases[1].labels.contains_key(&1));
+        assert_eq!(dice(&evaluation, 1, 5), Some(2.0 / 3.0));
+        assert_eq!(labels[&1].dice.n, 1);
+
+        // Labels of one value each: what is ignored is no label.
+        let json = r#"{"labels": {"a": 1, "b": 2, "c": 3, "ignore": 4}}"#;
+        std::fs::write(trial.path("dataset.json"), json).expect("a writable folder");
+        let evaluation = trial.evaluate().expect("two pairs");
+        assert_eq!(
+            evaluation.names.keys().copied().collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
+        assert_eq!(dice(&evaluation, 0, 3), Some(1.0));
+        assert_eq!(dice(&evaluation, 0, 2), Some(0.5));
+
+        // What counts cannot be told from a description that contradicts itself.
+        let json = r#"{"labels": {"a": 1, "ignore": 3}}"#;
+        std::fs::write(trial.path("dataset.json"), json).expect("a writable folder");
+        assert!(trial.error().ends_with("dataset.json"), "{}", trial.error());
     }
 
     #[test]

@@ -83,65 +83,51 @@ impl AddAssign for Overlap {
 /// The overlap of each of `labels`; other values count as background.
 ///
 /// # Errors
-/// [`Error::Grids`] where the two do not lie on one grid: their shapes differ, or a corner is
-/// more than [`TOLERANCE_MM`] away from its counterpart.
+/// As [`overlap_of`].
 pub fn overlap(
     prediction: &Labels,
     truth: &Labels,
     labels: &[u16],
 ) -> Result<BTreeMap<u16, Overlap>> {
-    let (ours, theirs) = (prediction.grid(), truth.grid());
-    if ours.shape() != theirs.shape() {
-        return Err(Error::Grids(format!(
-            "expected a prediction of the truth's shape {:?}, found {:?}; resample the prediction \
-             onto the grid of the truth, by nearest neighbour",
-            theirs.shape(),
-            ours.shape()
-        )));
-    }
-    if !ours.matches(theirs, TOLERANCE_MM) {
-        let place = |grid: &crossmod_volume::Grid| {
-            let list = |v: [f64; 3]| v.map(|x| format!("{x:.3}")).join(", ");
-            format!(
-                "first voxel at ({}) mm and spacing ({}) mm",
-                list(grid.world([0.0; 3])),
-                list(grid.spacing_mm())
-            )
-        };
-        return Err(Error::Grids(format!(
-            "expected a prediction that lies where the truth does (to {TOLERANCE_MM} mm), with {}, \
-             found {}; resample the prediction onto the grid of the truth, or, where only its \
-             header is wrong, copy the header of the truth",
-            place(theirs),
-            place(ours)
-        )));
-    }
-
-    // A slot for each wanted label, slot 0 for all other values: neither is worth a branch below.
-    let wanted: Vec<u16> = BTreeMap::from_iter(labels.iter().map(|&l| (l, ())))
-        .into_keys()
+    let classes: Vec<(u16, &[u16])> = labels
+        .iter()
+        .map(|label| (*label, std::slice::from_ref(label)))
         .collect();
-    let mut slot_of = vec![0u32; usize::from(u16::MAX) + 1];
-    for (slot, &label) in (1u32..).zip(&wanted) {
-        slot_of[usize::from(label)] = slot;
-    }
-    let empty = || vec![[0u64; 3]; wanted.len() + 1];
+    overlap_of(prediction, truth, &classes, None)
+}
+
+/// The overlap of each of `classes`, each the value that it is told by and the values that it is
+/// made of in either map; classes may overlap. Voxels whose truth is `ignore` are left out of every
+/// count, volumes included.
+///
+/// # Errors
+/// [`Error::Grids`] where the two do not lie on one grid: their shapes differ, or a corner is
+/// more than [`TOLERANCE_MM`] away from its counterpart.
+pub fn overlap_of(
+    prediction: &Labels,
+    truth: &Labels,
+    classes: &[(u16, &[u16])],
+    ignore: Option<u16>,
+) -> Result<BTreeMap<u16, Overlap>> {
+    expect_one_grid(prediction, truth)?;
+    let classes: BTreeMap<u16, &[u16]> = classes.iter().copied().collect();
+    let sets = Sets::new(classes.values().copied());
+    let empty = || vec![[0u64; 3]; classes.len()];
     let counts = prediction
         .data()
         .par_chunks(BLOCK)
         .zip(truth.data().par_chunks(BLOCK))
         .fold(empty, |mut counts, (prediction, truth)| {
-            for (&p, &t) in prediction.iter().zip(truth) {
-                let (p, t) = (
-                    slot_of[usize::from(p)] as usize,
-                    slot_of[usize::from(t)] as usize,
-                );
-                if p == t {
-                    counts[p][0] += 1;
-                } else {
-                    counts[p][1] += 1;
-                    counts[t][2] += 1;
+            let mut at = 0;
+            while at < truth.len() {
+                let (p, t) = (prediction[at], truth[at]);
+                // Voxels come in runs of one label: their classes are looked up once a run.
+                let here = prediction[at..].iter().zip(&truth[at..]);
+                let run = here.take_while(|&(a, b)| (*a, *b) == (p, t)).count();
+                if Some(t) != ignore {
+                    sets.count(p, t, run as u64, &mut counts);
                 }
+                at += run;
             }
             counts
         })
@@ -151,12 +137,86 @@ pub fn overlap(
             }
             a
         });
-    let voxel_mm3 = theirs.voxel_volume_mm3();
+    let voxel_mm3 = truth.grid().voxel_volume_mm3();
     let overlaps = counts
         .into_iter()
-        .skip(1)
         .map(|counts| Overlap::counted(counts, voxel_mm3));
-    Ok(wanted.iter().copied().zip(overlaps).collect())
+    Ok(classes.into_keys().zip(overlaps).collect())
+}
+
+/// Which classes each value belongs to.
+struct Sets {
+    /// By value, where its classes are in `classes`; those of no class share an empty one.
+    slot_of: Vec<u32>,
+    classes: Vec<Vec<usize>>,
+}
+
+impl Sets {
+    fn new<'a>(members: impl Iterator<Item = &'a [u16]>) -> Self {
+        let mut slot_of = vec![0u32; usize::from(u16::MAX) + 1];
+        let mut classes: Vec<Vec<usize>> = vec![Vec::new()];
+        for (class, members) in members.enumerate() {
+            for &value in members {
+                let slot = &mut slot_of[usize::from(value)];
+                if *slot == 0 {
+                    *slot = classes.len() as u32;
+                    classes.push(Vec::new());
+                }
+                let of_value = &mut classes[*slot as usize];
+                if of_value.last() != Some(&class) {
+                    of_value.push(class);
+                }
+            }
+        }
+        Self { slot_of, classes }
+    }
+
+    fn of(&self, value: u16) -> &[usize] {
+        &self.classes[self.slot_of[usize::from(value)] as usize]
+    }
+
+    /// Adds voxels predicted as `p` that are `t` to the counts of each class: in both, in the
+    /// prediction alone, in the truth alone.
+    fn count(&self, p: u16, t: u16, voxels: u64, counts: &mut [[u64; 3]]) {
+        let (predicted, true_) = (self.of(p), self.of(t));
+        for class in predicted {
+            let alone = usize::from(!true_.contains(class));
+            counts[*class][alone] += voxels;
+        }
+        for class in true_.iter().filter(|class| !predicted.contains(class)) {
+            counts[*class][2] += voxels;
+        }
+    }
+}
+
+fn expect_one_grid(prediction: &Labels, truth: &Labels) -> Result<()> {
+    let (ours, theirs) = (prediction.grid(), truth.grid());
+    if ours.shape() != theirs.shape() {
+        return Err(Error::Grids(format!(
+            "expected a prediction of the truth's shape {:?}, found {:?}; resample the prediction \
+             onto the grid of the truth, by nearest neighbour",
+            theirs.shape(),
+            ours.shape()
+        )));
+    }
+    if ours.matches(theirs, TOLERANCE_MM) {
+        return Ok(());
+    }
+    let place = |grid: &crossmod_volume::Grid| {
+        let list = |v: [f64; 3]| v.map(|x| format!("{x:.3}")).join(", ");
+        format!(
+            "first voxel at ({}) mm and spacing ({}) mm",
+            list(grid.world([0.0; 3])),
+            list(grid.spacing_mm())
+        )
+    };
+    Err(Error::Grids(format!(
+        "expected a prediction that lies where the truth does (to {TOLERANCE_MM} mm), with {}, \
+         found {}; resample the prediction onto the grid of the truth, or, where only its \
+         header is wrong, copy the header of the truth",
+        place(theirs),
+        place(ours)
+    )))
 }
 
 #[cfg(test)]
@@ -234,6 +294,36 @@ mod tests {
             if let (Some(dice), Some(iou)) = (overlap.dice(), overlap.iou()) {
                 assert!((iou - dice / (2.0 - dice)).abs() < 1e-12);
             }
+        }
+    }
+
+    /// Against one pass per region; a part of the truth is not judged.
+    #[test]
+    fn regions_overlap_and_what_is_ignored_does_not_count() {
+        let shape = [40, 30, 20];
+        let random = |case, values| {
+            let mut rng = Rng::new(6, case, 0);
+            let data = (0..shape.iter().product()).map(|_| rng.below(values) as u16);
+            labels(shape, [1.0, 2.0, 3.0], data.collect())
+        };
+        let (prediction, truth) = (random(0, 4), random(1, 5));
+        let regions: [(u16, &[u16]); 3] = [(7, &[1, 2, 3]), (1, &[2, 3, 3]), (2, &[3])];
+        let found = overlap_of(&prediction, &truth, &regions, Some(4)).expect("one grid");
+        assert_eq!(found.keys().copied().collect::<Vec<_>>(), [1, 2, 7]);
+        for (value, members) in regions {
+            let pairs = || {
+                let pairs = prediction.data().iter().zip(truth.data());
+                pairs
+                    .filter(|(_, t)| **t != 4)
+                    .map(|(p, t)| (members.contains(p), members.contains(t)))
+            };
+            let count = |pair| pairs().filter(|found| *found == pair).count() as u64;
+            let overlap = found[&value];
+            assert_eq!(overlap.true_positive, count((true, true)));
+            assert_eq!(overlap.false_positive, count((true, false)));
+            assert_eq!(overlap.false_negative, count((false, true)));
+            let judged = pairs().filter(|(p, _)| *p).count() as f64;
+            assert!((overlap.volume_prediction_ml - judged * 6.0 / 1000.0).abs() < 1e-9);
         }
     }
 

@@ -12,6 +12,7 @@
 //! | `draw` | the record of a patch |
 //! | `apply` | the patch of a record |
 //! | `ahead` | batches made while the training computes |
+//! | `synthetic` | patches of images that are made of label maps |
 //!
 //! Arrays are `[n][channel × slice][z][y][x]` of the prepared case; places (x, y, z) in voxels.
 //! Outside the volume images and labels are 0. Rotations are in millimetres, so that a patch of
@@ -22,11 +23,13 @@ mod apply;
 mod config;
 mod draw;
 mod place;
+mod synthetic;
 
 use std::sync::Arc;
 
 use crossmod_volume::rng::{Rng, case_id};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::segment::plan::Dims;
 use crate::segment::{SegmentationPlan, Store};
@@ -37,11 +40,39 @@ use draw::Ranges;
 pub use ahead::Ahead;
 pub use config::PatchConfig;
 pub use draw::{ChannelDraw, Noise, PatchDraw};
+pub use synthetic::Synthetic;
 
-/// Draws patches of a store's cases and makes them.
+/// What was drawn for a patch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drawn {
+    /// It is cut out of a prepared case.
+    Cut(PatchDraw),
+    /// It is an image made of a label map.
+    Made {
+        /// Which case, those of the store counted before.
+        case: usize,
+        /// Which of the case's images.
+        number: u32,
+    },
+}
+
+impl Drawn {
+    /// Which case the patch is of.
+    #[must_use]
+    pub fn case(&self) -> usize {
+        match self {
+            Self::Cut(draw) => draw.case,
+            Self::Made { case, .. } => *case,
+        }
+    }
+}
+
+/// Draws patches of a store's cases, and of those that images are made of, and makes them.
 #[derive(Debug, Clone)]
 pub struct Patches {
     store: Arc<Store>,
+    synthetic: Option<Arc<Synthetic>>,
     plan: SegmentationPlan,
     foreground: f64,
     ranges: Ranges,
@@ -59,10 +90,10 @@ pub struct PatchBatch {
     pub images: Vec<f32>,
     /// Values of the label maps, `[n][z][y][x]`; 0 outside the volume.
     pub labels: Vec<u16>,
-    /// Which case of the store each patch is of.
+    /// Which case each patch is of: those of the store, then those that images are made of.
     pub cases: Vec<usize>,
     /// What was drawn for each.
-    pub draws: Vec<PatchDraw>,
+    pub draws: Vec<Drawn>,
     /// Number of patches.
     pub len: usize,
     /// Channels of each, slices counted.
@@ -87,7 +118,7 @@ impl Patches {
     ) -> Result<Self> {
         config.check().map_err(Error::Recipe)?;
         plan.check().map_err(Error::Recipe)?;
-        if store.is_empty() || store.channels() != plan.channels.len() {
+        if store.channels() != plan.channels.len() {
             return Err(Error::Recipe(format!(
                 "expected cases of {} channels, found {} of {}; prepare them for this plan",
                 plan.channels.len(),
@@ -119,11 +150,24 @@ impl Patches {
                 swap,
             },
             store,
+            synthetic: None,
             plan: plan.clone(),
             shares: Vec::new(),
             seed,
             name,
         })
+    }
+
+    /// With cases that images are made of as well, counted after those of the store.
+    #[must_use]
+    pub fn with_synthetic(mut self, synthetic: Arc<Synthetic>) -> Self {
+        self.synthetic = Some(synthetic);
+        self
+    }
+
+    /// Number of cases.
+    fn cases(&self) -> usize {
+        self.store.len() + self.synthetic.as_ref().map_or(0, |s| s.len())
     }
 
     /// With each case drawn as often as its weight says.
@@ -133,12 +177,12 @@ impl Patches {
     /// a sum above 0.
     pub fn weighted(mut self, weights: &[f64]) -> Result<Self> {
         let total: f64 = weights.iter().sum();
-        let fits = weights.len() == self.store.len() && weights.iter().all(|w| *w >= 0.0);
+        let fits = weights.len() == self.cases() && weights.iter().all(|w| *w >= 0.0);
         if !fits || !total.is_finite() || total <= 0.0 {
             return Err(Error::Recipe(format!(
                 "expected a share of 0 or more for each of {} cases, some above 0, found \
                  {weights:?}; correct them",
-                self.store.len()
+                self.cases()
             )));
         }
         let mut sum = 0.0;
@@ -155,7 +199,7 @@ impl Patches {
     /// The case that a patch is of.
     fn choose(&self, rng: &mut Rng) -> usize {
         if self.shares.is_empty() {
-            return rng.below(self.store.len());
+            return rng.below(self.cases());
         }
         let drawn = f64::from(rng.unit());
         let last = self.shares.len() - 1;
@@ -174,12 +218,21 @@ impl Patches {
     ///
     /// # Errors
     /// Where a cache file of the store cannot be read.
-    pub fn draw(&self, step: u64) -> Result<Vec<PatchDraw>> {
+    pub fn draw(&self, step: u64) -> Result<Vec<Drawn>> {
+        if self.cases() == 0 {
+            return Err(Error::Recipe(
+                "expected cases to draw patches of, found none".into(),
+            ));
+        }
         let n = self.plan.batch;
         let one = |i: usize| {
             let item = step * n as u64 + i as u64;
             let mut rng = Rng::new(self.seed, case_id(self.name) ^ item >> 32, item as u32);
             let case = self.choose(&mut rng);
+            if case >= self.store.len() {
+                let number = item as u32;
+                return Ok(Drawn::Made { case, number });
+            }
             let on_class = place::on_class(i, n, self.foreground, &mut rng);
             let around = place::voxel(&self.store, &self.plan, case, on_class, &mut rng)?;
             let (shape, patch) = (self.store.grid(case).shape(), self.maker.patch);
@@ -188,7 +241,7 @@ impl Patches {
                 let first = place::origin(shape[axis], patch[axis], around, &mut rng);
                 first as f64 + (patch[axis] - 1) as f64 / 2.0
             });
-            self.ranges.draw(case, centre, &mut rng)
+            self.ranges.draw(case, centre, &mut rng).map(Drawn::Cut)
         };
         (0..n).map(one).collect()
     }
@@ -200,7 +253,7 @@ impl Patches {
     ///
     /// # Panics
     /// Where a record names a case that the store does not have.
-    pub fn make(&self, draws: Vec<PatchDraw>) -> Result<PatchBatch> {
+    pub fn make(&self, draws: Vec<Drawn>) -> Result<PatchBatch> {
         let voxels: usize = self.plan.patch.iter().product();
         let channels = self.plan.in_channels();
         let mut images = vec![0.0; draws.len() * channels * voxels];
@@ -209,13 +262,20 @@ impl Patches {
             .par_chunks_mut(channels * voxels)
             .zip(labels.par_chunks_mut(voxels))
             .zip(&draws)
-            .try_for_each(|((images, labels), draw)| {
-                self.maker.make(&self.store, draw, images, labels)
+            .try_for_each(|((images, labels), draw)| match (draw, &self.synthetic) {
+                (Drawn::Cut(draw), _) => self.maker.make(&self.store, draw, images, labels),
+                (Drawn::Made { case, number }, Some(synthetic)) => {
+                    let case = case - self.store.len();
+                    synthetic.make(case, *number, images, labels)
+                }
+                (Drawn::Made { .. }, None) => Err(Error::Recipe(
+                    "expected cases that images are made of, found none".into(),
+                )),
             })?;
         Ok(PatchBatch {
             images,
             labels,
-            cases: draws.iter().map(|draw| draw.case).collect(),
+            cases: draws.iter().map(Drawn::case).collect(),
             len: draws.len(),
             draws,
             channels,

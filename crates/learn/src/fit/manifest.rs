@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::RunFolder;
+use super::{Budget, RunFolder};
 use crate::{Error, Result};
 
 /// Where a run's data came from and what made it.
@@ -26,17 +26,33 @@ pub struct Manifest {
     pub source: Option<PathBuf>,
     /// The dataset to be segmented.
     pub target: Option<PathBuf>,
+    /// When the run ends, as it was asked for last; none where the recipe's own epochs say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// SHA-256 of every file trained on, by its path in its dataset.
     pub data: BTreeMap<String, String>,
 }
 
-/// The cases of a dataset that are trained on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Used<'a> {
+/// The files of a dataset that are trained on.
+#[derive(Debug, Clone)]
+pub(crate) struct Used {
     /// The role of the dataset, with which the paths of its files begin.
-    pub(crate) role: &'static str,
-    pub(crate) dataset: &'a Dataset,
-    pub(crate) cases: &'a [Case],
+    pub(crate) role: String,
+    /// Its folder.
+    pub(crate) root: PathBuf,
+    pub(crate) files: Vec<PathBuf>,
+}
+
+impl Used {
+    /// The images and label maps of a dataset's cases.
+    pub(crate) fn of(role: &str, dataset: &Dataset, cases: &[Case]) -> Self {
+        let files = cases.iter().flat_map(|c| c.images.iter().chain(&c.label));
+        Self {
+            role: role.to_owned(),
+            root: dataset.root.clone(),
+            files: files.cloned().collect(),
+        }
+    }
 }
 
 impl Manifest {
@@ -44,12 +60,11 @@ impl Manifest {
     ///
     /// # Errors
     /// Where a file cannot be read.
-    pub(crate) fn new(recipe: &impl Serialize, seed: u64, used: &[Used<'_>]) -> Result<Self> {
+    pub(crate) fn new(recipe: &impl Serialize, seed: u64, used: &[Used]) -> Result<Self> {
         let text = toml::to_string(recipe).map_err(|e| Error::Recipe(e.to_string()))?;
         let root = |role| {
             let used = used.iter().find(|used| used.role == role)?;
-            let root = &used.dataset.root;
-            Some(std::path::absolute(root).unwrap_or(root.clone()))
+            Some(std::path::absolute(&used.root).unwrap_or(used.root.clone()))
         };
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -63,8 +78,27 @@ impl Manifest {
             ),
             source: root("source"),
             target: root("target"),
+            budget: None,
             data: hashes(used)?,
         })
+    }
+
+    /// The same of a run that ends when `budget` says.
+    pub(crate) fn ending(self, budget: Option<Budget>) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Notes in the run when it is to end from now on, where that is asked for: a run that stops
+    /// before its next checkpoint must know.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub(crate) fn keep_budget(&mut self, asked: Option<Budget>, run: &RunFolder) -> Result<()> {
+        if asked.is_none() || asked == self.budget {
+            return Ok(());
+        }
+        self.budget = asked;
+        run.write_json("manifest.json", self)
     }
 
     /// Reads that of a run.
@@ -83,15 +117,11 @@ impl Manifest {
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub(crate) fn hashes(used: &[Used<'_>]) -> Result<BTreeMap<String, String>> {
+pub(crate) fn hashes(used: &[Used]) -> Result<BTreeMap<String, String>> {
     let mut files = Vec::new();
     for used in used {
-        for path in used
-            .cases
-            .iter()
-            .flat_map(|c| c.images.iter().chain(&c.label))
-        {
-            let inside: &Path = path.strip_prefix(&used.dataset.root).unwrap_or(path);
+        for path in &used.files {
+            let inside: &Path = path.strip_prefix(&used.root).unwrap_or(path);
             files.push((format!("{}/{}", used.role, inside.display()), path));
         }
     }

@@ -61,6 +61,13 @@ impl RunFolder {
         })
     }
 
+    /// Removes the folder again where nothing was written into it.
+    pub(crate) fn remove_if_empty(&self) {
+        // What is not empty stays, which is what is wanted.
+        let _ = fs::remove_dir(self.root.join("weights"));
+        let _ = fs::remove_dir(&self.root);
+    }
+
     /// Opens an existing run.
     ///
     /// # Errors

@@ -50,7 +50,8 @@ pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> 
     )?;
     let plan = data.plan(&request.recipe)?;
     let mut built = data.build(&request.recipe, &plan, &request.processor)?;
-    let manifest = Manifest::new(&request.recipe, request.recipe.seed, &data.used())?;
+    let manifest =
+        Manifest::new(&request.recipe, request.recipe.seed, &data.used())?.ending(request.budget);
     let run = RunFolder::create(&request.out)?;
     run.write_toml("plan.toml", &plan)?;
     run.write_json("manifest.json", &manifest)?;
@@ -77,7 +78,7 @@ pub fn resume(
 ) -> Result<Summary> {
     let run = RunFolder::open(root)?;
     let (recipe, plan) = Recipe::of_run(&run)?;
-    let manifest = Manifest::load(&run)?;
+    let mut manifest = Manifest::load(&run)?;
     progress.stage("reading the data");
     let data = Data::open(
         &recipe,
@@ -93,7 +94,9 @@ pub fn resume(
         built.model.restore(state, &run)?;
         progress.note(&format!("resuming at step {}", state.step));
     }
-    let budget = budget
+    manifest.keep_budget(budget, &run)?;
+    let budget = manifest
+        .budget
         .or(state.as_ref().and_then(|s| s.budget))
         .unwrap_or(Budget::Steps(built.steps(&recipe)));
     finish(&mut built, &run, &recipe, budget, state.as_ref(), progress)
@@ -296,16 +299,12 @@ impl Data {
     }
 
     /// What is trained on.
-    fn used(&self) -> Vec<Used<'_>> {
+    fn used(&self) -> Vec<Used> {
         [("source", &self.source), ("target", &self.target)]
             .into_iter()
             .filter_map(|(role, data)| {
                 let (dataset, cases) = data.as_ref()?;
-                Some(Used {
-                    role,
-                    dataset,
-                    cases,
-                })
+                Some(Used::of(role, dataset, cases))
             })
             .collect()
     }

@@ -13,11 +13,13 @@
 //! | `memory` | bytes and operations of a training step |
 //! | `room` | the memory there is, and what a plan takes of it |
 //! | `fit` | patch and batch within the memory |
+//! | `join` | whether nets of several plans can be averaged |
 //! | `why` | the reasons' words |
 //! | `nnunet` | nnU-Net's `plans.json` |
 
 mod axes;
 mod fit;
+mod join;
 mod keys;
 mod memory;
 pub mod nnunet;
@@ -321,21 +323,6 @@ impl SegmentationPlan {
             reasons: &self.reasons,
         })?;
         Ok(toml::to_string(&bare)?.replacen("reasons = []\n", &reasons, 1))
-    }
-
-    /// The first key in which another plan would show nets other patches or have them give other
-    /// classes.
-    pub(crate) fn difference(&self, other: &Self) -> Option<&'static str> {
-        let keys = [
-            ("spacing_mm", self.spacing_mm == other.spacing_mm),
-            ("patch", self.patch == other.patch),
-            ("dims", self.dims == other.dims),
-            ("transpose", self.transpose == other.transpose),
-            ("channels", self.channels == other.channels),
-            ("classes", self.classes == other.classes),
-            ("mirror_axes", self.mirror_axes == other.mirror_axes),
-        ];
-        keys.into_iter().find(|(_, same)| !same).map(|(key, _)| key)
     }
 
     /// Channels that enter the net: those of the images, of each slice that it sees.

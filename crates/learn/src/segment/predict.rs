@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crossmod_volume::dataset::stem_and_ending;
+
+use super::SegmentationPlan;
 use super::net::SegmentNet;
 use super::postprocess::Postprocessing;
 use super::start::of_run;
 use super::validate::POSTPROCESSING;
-use super::{SegmentRecipe, SegmentationPlan};
 use crate::device::Processor;
 use crate::fit::RunFolder;
 use crate::window::{PatchNet, PlannedPredictor, Wanted, WindowConfig, predict_planned};
@@ -31,10 +33,11 @@ pub struct Changes {
 }
 
 /// Segments a case or every case of a folder with one run or the mean of several; returns how many.
-/// See [`predict_planned`].
+/// Runs may be of different plans where they are for the same channels and labels. Post-processing
+/// is what all of them chose. See [`predict_planned`].
 ///
 /// # Errors
-/// [`Error::Run`] where a folder is no trained run, or runs were not trained by one plan; then as
+/// [`Error::Run`] where a folder is no trained run, or runs are for other channels or labels; then as
 /// [`predict_planned`].
 pub fn predict_runs(
     roots: &[PathBuf],
@@ -43,42 +46,56 @@ pub fn predict_runs(
     processor: &Processor,
     progress: &mut dyn Progress,
 ) -> Result<usize> {
-    let mut nets: Vec<Box<dyn PatchNet>> = Vec::with_capacity(roots.len());
-    let mut first: Option<(SegmentRecipe, SegmentationPlan, Postprocessing)> = None;
+    let mut groups: Vec<Group> = Vec::new();
+    let mut shared: Option<Postprocessing> = None;
     for root in roots {
         let run = RunFolder::open(root)?;
         let (recipe, plan) = of_run(&run)?;
-        nets.push(Box::new(SegmentNet::load(&run, &recipe, &plan, processor)?));
+        if let Some(message) = groups.first().and_then(|g| g.plan.cannot_join(&plan)) {
+            return Err(Error::run(message, &run.file("plan.toml")));
+        }
+        let net = Box::new(SegmentNet::load(&run, &recipe, &plan, processor)?);
         let rules = rules_of(&run)?;
-        match &mut first {
-            None => first = Some((recipe, plan, rules)),
-            Some((_, of_first, shared)) => {
-                if let Some(key) = of_first.difference(&plan) {
-                    return Err(Error::run(
-                        format!(
-                            "expected runs of one plan, found that {key} differs from the first \
-                             run's; train both by one plan.toml (--plan), or segment with one"
-                        ),
-                        &run.file("plan.toml"),
-                    ));
-                }
-                shared.classes.retain(|rule| {
-                    let same = |other: &super::postprocess::Rules| rule.is_same(other);
-                    rules.classes.iter().any(same)
-                });
-            }
+        match &mut shared {
+            None => shared = Some(rules),
+            Some(shared) => shared
+                .classes
+                .retain(|rule| rules.classes.iter().any(|other| rule.is_same(other))),
+        }
+        match groups.iter_mut().find(|g| g.plan.suits_nets_of(&plan)) {
+            Some(group) => group.nets.push(net),
+            None => groups.push(Group {
+                windows: WindowConfig {
+                    step: changes.step.unwrap_or(recipe.window.step),
+                    mirror: changes.mirror.unwrap_or(recipe.window.mirror),
+                    ..recipe.window
+                },
+                plan,
+                nets: vec![net],
+            }),
         }
     }
-    let Some((recipe, plan, rules)) = first else {
+    let mut groups = groups.into_iter();
+    let (Some(first), Some(rules)) = (groups.next(), shared) else {
         return Err(Error::Recipe("expected a run, found none".into()));
     };
-    let windows = WindowConfig {
-        step: changes.step.unwrap_or(recipe.window.step),
-        mirror: changes.mirror.unwrap_or(recipe.window.mirror),
-        ..recipe.window
+    let folder = match stem_and_ending(output) {
+        Some(_) => output.parent().filter(|folder| *folder != Path::new("")),
+        None => Some(output),
     };
-    let predictor = PlannedPredictor::new(plan, nets, windows, rules);
+    let mut predictor = PlannedPredictor::new(first.plan, first.nets, first.windows, rules)
+        .scratch_in(folder.unwrap_or(Path::new(".")));
+    for group in groups {
+        predictor = predictor.with(group.plan, group.nets, group.windows)?;
+    }
     predict_planned(&predictor, input, output, wanted, progress)
+}
+
+/// Runs of one plan.
+struct Group {
+    plan: SegmentationPlan,
+    nets: Vec<Box<dyn PatchNet>>,
+    windows: WindowConfig,
 }
 
 /// The post-processing that a run's validation chose; none where there was no validation.

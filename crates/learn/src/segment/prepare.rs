@@ -21,12 +21,13 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use crossmod_synth::Scene;
 use crossmod_volume::intensity::Normalise;
 use crossmod_volume::shape::{Extent, fill_holes};
 use crossmod_volume::space::{
-    Certainty, Cut, Decision, Frame, Interpolation, Orientation, aligned_interpolation,
-    argmax_onto, grid_with_shape, regions_onto, reorient_image, reorient_labels, reoriented_grid,
-    resample_aligned, resample_labels_aligned,
+    AlignedSlices, Certainty, Cut, Decision, Frame, Interpolation, Orientation,
+    aligned_interpolation, argmax_onto, grid_with_shape, regions_onto, reorient_image,
+    reorient_labels, reoriented_grid, resample_aligned, resample_labels_aligned,
 };
 use crossmod_volume::{Grid, Image, Labels, io};
 
@@ -85,6 +86,28 @@ impl SegmentationPlan {
             turn,
             cut,
             working,
+        })
+    }
+
+    /// Brings what images are made of onto the grid that the plan's net sees, uncut.
+    ///
+    /// # Errors
+    /// Where the plan's spacing is so small that the grid could not be held.
+    pub fn scene(&self, scene: Scene) -> Result<Scene> {
+        let turn = Turn::new(scene.grid(), &self.transpose)?;
+        let labels = turn.labels(&scene.labels)?;
+        let scan = scene.scan.map(|scan| turn.image(scan)).transpose()?;
+        let turned = labels.grid().clone();
+        let working = self.working(&turned)?;
+        let by = interpolation(&turned, &working, Interpolation::Linear);
+        Ok(Scene {
+            labels: resample_labels_aligned(&labels, &working, by)?,
+            scan: scan
+                .map(|scan| resample_aligned(scan, &working, by))
+                .transpose()?,
+            image: None,
+            patch: None,
+            ..scene
         })
     }
 
@@ -220,7 +243,27 @@ impl Prepared {
         certainty: Certainty,
         read: impl FnMut(usize, Range<usize>, &mut [f32]) -> Result<()>,
     ) -> Result<Decision> {
-        let (source, target) = (&self.working, self.cut.to());
+        self.decide_on(&self.working, plan, certainty, read)
+    }
+
+    /// As [`Prepared::decide`], from probabilities on the cut grid.
+    pub(crate) fn decide_cut(
+        &self,
+        plan: &SegmentationPlan,
+        certainty: Certainty,
+        read: impl FnMut(usize, Range<usize>, &mut [f32]) -> Result<()>,
+    ) -> Result<Decision> {
+        self.decide_on(self.cut.to(), plan, certainty, read)
+    }
+
+    fn decide_on(
+        &self,
+        source: &Grid,
+        plan: &SegmentationPlan,
+        certainty: Certainty,
+        read: impl FnMut(usize, Range<usize>, &mut [f32]) -> Result<()>,
+    ) -> Result<Decision> {
+        let target = self.cut.to();
         let by = interpolation(target, source, Interpolation::Linear);
         let n = plan.classes.len();
         let mut decided = if plan.has_regions() {
@@ -261,10 +304,48 @@ impl Prepared {
         let target = self.cut.to();
         let by = interpolation(target, &self.working, Interpolation::Linear);
         let image = resample_aligned(Image::new(self.working.clone(), values)?, target, by)?;
+        self.uncut(image, outside)
+    }
+
+    /// The same of values on the cut grid.
+    pub(crate) fn restore_cut(&self, values: Vec<f32>, outside: f32) -> Result<Image> {
+        self.uncut(Image::new(self.cut.to().clone(), values)?, outside)
+    }
+
+    fn uncut(&self, image: Image, outside: f32) -> Result<Image> {
         if self.cut.frame() == Frame::whole(self.cut.from()) {
             return self.turn.undo_image(image);
         }
         self.turn.undo_image(self.cut.undo_image(&image, outside))
+    }
+}
+
+/// What preparations of one case by several plans share: the cut grid, if they turn it alike.
+impl Prepared {
+    /// The cut grid.
+    pub(crate) fn cut_grid(&self) -> &Grid {
+        self.cut.to()
+    }
+
+    /// Whether both turn the volume the same way, so that they cut it alike.
+    pub(crate) fn turns_as(&self, other: &Self) -> bool {
+        self.turn.orientations == other.turn.orientations
+    }
+
+    /// The way from the working grid to the cut one, slices at a time.
+    pub(crate) fn onto_cut(&self) -> Result<AlignedSlices> {
+        let (source, target) = (&self.working, self.cut.to());
+        let by = interpolation(target, source, Interpolation::Linear);
+        Ok(AlignedSlices::between(source, target, by)?)
+    }
+
+    /// The values of an image on the files' grid on the cut one.
+    pub(crate) fn to_cut(&self, image: Image) -> Result<Vec<f32>> {
+        let turned = self.turn.image(image)?;
+        if self.cut.frame() == Frame::whole(self.cut.from()) {
+            return Ok(into(turned));
+        }
+        Ok(into(self.cut.image(&turned, 0.0)))
     }
 }
 

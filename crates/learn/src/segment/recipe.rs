@@ -1,5 +1,7 @@
 //! The recipe of a segmenter that plans itself; `recipes/segment.toml`.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Dims, PlanConfig};
@@ -48,6 +50,13 @@ pub struct SegmentRecipe {
     pub window: WindowConfig,
     /// How the data are prepared, where no plan is given.
     pub plan: PlanConfig,
+    /// A synthesis recipe, a preset's name or a TOML file, by which images are made of the source's
+    /// label maps while training; the source needs no images then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synth: Option<String>,
+    /// A run whose translator the source's images go through before they are trained on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translate: Option<PathBuf>,
     /// Labelled datasets that are trained on as well, such as synthetic ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mix: Vec<Mix>,
@@ -109,9 +118,15 @@ impl Default for StopConfig {
 #[serde(deny_unknown_fields)]
 pub struct Mix {
     /// Its folder.
-    pub dataset: std::path::PathBuf,
+    pub dataset: PathBuf,
     /// Its share of the patches; the first dataset has what the shares leave.
     pub share: f64,
+    /// As [`SegmentRecipe::synth`], for this dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synth: Option<String>,
+    /// As [`SegmentRecipe::translate`], for this dataset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub translate: Option<PathBuf>,
 }
 
 impl Default for SegmentRecipe {
@@ -134,6 +149,8 @@ impl Default for SegmentRecipe {
             patches: PatchConfig::default(),
             window: WindowConfig::default(),
             plan: PlanConfig::default(),
+            synth: None,
+            translate: None,
             mix: Vec::new(),
         }
     }
@@ -148,6 +165,8 @@ impl Readable for SegmentRecipe {
         full.patches.rotation_deg = Some(1.0);
         full.patches.left_right = Some(0);
         full.window.batch = Some(1);
+        full.synth = Some(String::new());
+        full.translate = Some(PathBuf::new());
         full.window.ram_mb = Some(1);
         full
     }
@@ -195,6 +214,17 @@ impl Readable for SegmentRecipe {
             return Err(Error::Recipe(
                 "expected a fold to validate on as stop.patience asks for, found fold = all; \
                  choose a fold or leave stop.patience at 0"
+                    .into(),
+            ));
+        }
+        let both = |synth: &Option<String>, translate: &Option<PathBuf>| {
+            synth.is_some() && translate.is_some()
+        };
+        let mixed = self.mix.iter().any(|mix| both(&mix.synth, &mix.translate));
+        if mixed || both(&self.synth, &self.translate) {
+            return Err(Error::Recipe(
+                "expected images that are synthesised or translated, found both for one dataset; \
+                 leave synth or translate out"
                     .into(),
             ));
         }

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossmod_volume::dataset::{Case, Dataset, folds};
+use crossmod_volume::dataset::Case;
 use serde::Serialize;
 
-use super::learner::{Learner, Sources};
-use super::recipe::Fold;
+use super::data::{Data, Place};
+use super::learner::{Annotated, Learner, Sources};
 use super::validate::{self, Validation};
-use super::{Fingerprint, SegmentRecipe, SegmentationPlan, Store};
-use crate::batch::{PatchConfig, Patches};
+use super::{SegmentRecipe, SegmentationPlan, Store};
+use crate::batch::{PatchConfig, Patches, Synthetic};
 use crate::device::Processor;
-use crate::fit::manifest::{self, Manifest, Used};
+use crate::fit::manifest::{self, Manifest};
 use crate::fit::{self, Budget, RunFolder, State, Summary, Trainable as _};
 use crate::recipe::Readable as _;
 use crate::{Error, Progress, Result};
@@ -23,7 +23,7 @@ use crate::{Error, Progress, Result};
 pub struct SegmentRequest {
     /// What is trained.
     pub recipe: SegmentRecipe,
-    /// The labelled dataset.
+    /// The labelled dataset, or a folder of label maps where the recipe says how images are made.
     pub source: PathBuf,
     /// A plan to train by; made from the data where not given.
     pub plan: Option<PathBuf>,
@@ -56,19 +56,23 @@ pub fn start_segment(
     progress: &mut dyn Progress,
 ) -> Result<SegmentSummary> {
     let recipe = &request.recipe;
-    if request.out.join("recipe.toml").exists() {
-        // Said before the data are read, which can take long.
-        RunFolder::create(&request.out)?;
-    }
-    let data = Data::open(recipe, &request.source)?;
-    let plan = match &request.plan {
-        Some(path) => SegmentationPlan::load(path)?,
-        None => data.plan(recipe, progress)?,
-    };
-    data.check(recipe, &plan)?;
-    let room = store_bytes(recipe, &plan)?;
-    let manifest = Manifest::new(recipe, recipe.seed, &data.used())?;
+    // Without a recipe it is no run yet.
     let run = RunFolder::create(&request.out)?;
+    let place = Place {
+        run: &run,
+        processor: &request.processor,
+    };
+    let found = Data::open(recipe, &request.source, &place, progress).and_then(|data| {
+        let plan = match &request.plan {
+            Some(path) => SegmentationPlan::load(path)?,
+            None => data.plan(recipe, progress)?,
+        };
+        data.check(recipe, &plan)?;
+        let room = store_bytes(recipe, &plan)?;
+        let manifest = Manifest::new(recipe, recipe.seed, data.used())?.ending(request.budget);
+        Ok((data, plan, room, manifest))
+    });
+    let (data, plan, room, manifest) = found.inspect_err(|_| run.remove_if_empty())?;
     plan.save(&run.file("plan.toml"))?;
     run.write_json("manifest.json", &manifest)?;
     // Last of these: a folder with a recipe is a run.
@@ -100,20 +104,25 @@ pub fn resume_segment(
 ) -> Result<SegmentSummary> {
     let run = RunFolder::open(root)?;
     let (recipe, plan) = of_run(&run)?;
-    let manifest = Manifest::load(&run)?;
+    let mut manifest = Manifest::load(&run)?;
     let Some(source) = &manifest.source else {
         return Err(Error::run(
             "expected a source in manifest.json, found none",
             root,
         ));
     };
-    let data = Data::open(&recipe, source)?;
+    let place = Place {
+        run: &run,
+        processor,
+    };
+    let data = Data::open(&recipe, source, &place, progress)?;
     data.check(&recipe, &plan)?;
-    if manifest::hashes(&data.used())? != manifest.data {
+    if manifest::hashes(data.used())? != manifest.data {
         progress.note("the data differ from those the run was started with (manifest.json)");
     }
     let room = store_bytes(&recipe, &plan)?;
     let state = run.read_state()?;
+    manifest.keep_budget(budget, &run)?;
     let job = Job {
         recipe: &recipe,
         plan: &plan,
@@ -122,7 +131,7 @@ pub fn resume_segment(
         room,
         processor,
     };
-    job.train(budget, state.as_ref(), progress)
+    job.train(manifest.budget, state.as_ref(), progress)
 }
 
 /// The recipe of a run.
@@ -240,7 +249,10 @@ impl Job<'_> {
         let watched = recipe.stop.patience > 0;
         // Validation cases are few; they have a fifth of the room.
         let parts = if watched { [4, 1] } else { [1, 0] };
-        let share = |part: u64| self.room.map(|room| room * part / (parts[0] + parts[1]));
+        let synthetic = self.data.synthetic(plan, self.room, progress)?;
+        let taken = synthetic.as_ref().map_or(0, Synthetic::bytes);
+        let left = self.room.map(|room| room - taken);
+        let share = |part: u64| left.map(|room| room * part / (parts[0] + parts[1]));
         let make = |cases: &[Case], part, progress: &mut dyn Progress| {
             Store::make(plan, cases, &cache, share(part), progress).map(Arc::new)
         };
@@ -262,127 +274,18 @@ impl Job<'_> {
             None
         };
         let mut patches = Patches::new(store, plan, &recipe.patches, recipe.seed, "training")?;
+        let mut annotated: Annotated = training.iter().map(|c| plan.annotated(c)).collect();
+        if let Some(synthetic) = synthetic {
+            annotated.resize(training.len() + synthetic.len(), None);
+            patches = patches.with_synthetic(Arc::new(synthetic));
+        }
         if !recipe.mix.is_empty() {
             patches = patches.weighted(&self.data.weights)?;
         }
         Ok(Sources {
             training: patches,
-            annotated: training.iter().map(|case| plan.annotated(case)).collect(),
+            annotated,
             validation,
         })
-    }
-}
-
-/// The dataset of a training, the cases it uses and those it is validated on.
-struct Data {
-    dataset: Dataset,
-    training: Vec<Case>,
-    validation: Vec<Case>,
-    /// How often each training case is drawn, by the others.
-    weights: Vec<f64>,
-    mixed: Vec<(Dataset, Vec<Case>)>,
-}
-
-impl Data {
-    fn open(recipe: &SegmentRecipe, source: &Path) -> Result<Self> {
-        let dataset = Dataset::open(source)?;
-        let labelled: Vec<Case> = dataset.labelled().into_iter().cloned().collect();
-        if labelled.is_empty() {
-            let message = "expected label maps to train on, found none; put them in labelsTr";
-            return Err(Error::data(message, &dataset.root));
-        }
-        let (mut training, validation) = match recipe.fold {
-            Fold::All(_) => (labelled, Vec::new()),
-            Fold::Number(fold) => {
-                let splits = folds(&labelled, recipe.folds, recipe.seed)?;
-                let inside = |case: &Case| splits[fold].validation.contains(&case.id);
-                let (validation, training) = labelled.into_iter().partition(inside);
-                (training, validation)
-            }
-        };
-        let mut left = 1.0;
-        let own = training.len();
-        let mut weights = Vec::new();
-        let mut mixed = Vec::new();
-        for (i, mix) in recipe.mix.iter().enumerate() {
-            let other = Dataset::open(&mix.dataset)?;
-            let mut cases: Vec<Case> = other.labelled().into_iter().cloned().collect();
-            if cases.is_empty() {
-                let message = "expected label maps to train on, found none; put them in labelsTr";
-                return Err(Error::data(message, &other.root));
-            }
-            weights.extend(cases.iter().map(|_| mix.share / cases.len() as f64));
-            left -= mix.share;
-            mixed.push((other, cases.clone()));
-            // Cases of several datasets may be called alike.
-            for case in &mut cases {
-                case.id = format!("mix{i}-{}", case.id);
-            }
-            training.extend(cases);
-        }
-        let mut all = vec![left.max(0.0) / own as f64; own];
-        all.extend(weights);
-        Ok(Self {
-            dataset,
-            training,
-            validation,
-            weights: all,
-            mixed,
-        })
-    }
-
-    fn plan(
-        &self,
-        recipe: &SegmentRecipe,
-        progress: &mut dyn Progress,
-    ) -> Result<SegmentationPlan> {
-        let fingerprint = Fingerprint::of(&self.dataset, progress)?;
-        // An eighth of the memory is kept for prepared cases.
-        let config = super::PlanConfig {
-            ram_mb: recipe.plan.ram_mb.map(|ram| ram - ram / 8),
-            ..recipe.plan.clone()
-        };
-        SegmentationPlan::make(&fingerprint, &config)
-    }
-
-    /// Refuses a plan of other data, and losses of other classes.
-    fn check(&self, recipe: &SegmentRecipe, plan: &SegmentationPlan) -> Result<()> {
-        let classes = plan.classes.len();
-        let weights = recipe.loss.class_weights.len();
-        if weights != 0 && weights != classes {
-            return Err(Error::Recipe(format!(
-                "expected loss.class_weights of {classes} classes, found {weights} weights"
-            )));
-        }
-        let others = self.mixed.iter().map(|(dataset, _)| dataset);
-        for dataset in std::iter::once(&self.dataset).chain(others) {
-            if dataset.channels.len() != plan.channels.len() {
-                return Err(Error::data(
-                    format!(
-                        "expected {} channels as in the plan, found {}",
-                        plan.channels.len(),
-                        dataset.channels.len()
-                    ),
-                    &dataset.root,
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// What is trained on.
-    fn used(&self) -> Vec<Used<'_>> {
-        let own = self.training.len() - self.mixed.iter().map(|(_, c)| c.len()).sum::<usize>();
-        let mut used = vec![Used {
-            role: "source",
-            dataset: &self.dataset,
-            cases: &self.training[..own],
-        }];
-        used.extend(self.mixed.iter().map(|(dataset, cases)| Used {
-            role: "mix",
-            dataset,
-            cases,
-        }));
-        used
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crossmod_measure::{CaseOverlap, Evaluation, Overlap, overlap};
+use crossmod_measure::{CaseOverlap, Evaluation, Overlap, overlap_of};
 use crossmod_volume::dataset::{Case, stem_and_ending};
 use crossmod_volume::space::Certainty;
 use crossmod_volume::{Labels, io};
@@ -67,6 +67,7 @@ pub(super) fn run(
     let mut truths = Vec::with_capacity(cases.len());
     let mut predictions = Vec::with_capacity(cases.len());
     let mut names = Vec::with_capacity(cases.len());
+    let mut drawn = Vec::with_capacity(cases.len());
     for (i, case) in cases.iter().enumerate() {
         let Some(truth) = &case.label else { continue };
         let mut on_windows = |done: usize, all: usize| {
@@ -83,6 +84,7 @@ pub(super) fn run(
         io::write_labels(&path, &outcome.labels)?;
         predictions.push(path);
         truths.push(truth.clone());
+        drawn.push(plan.annotated(case));
         // Slices are measured as the volume of their patient.
         names.push(if ending == ".png" {
             &case.subject
@@ -96,16 +98,16 @@ pub(super) fn run(
             io::read_labels(&truths[i])?,
         ])
     };
-    let rules = Postprocessing::choose(&plan.classes, plan.ignore, predictions.len(), pair)?;
+    let rules = Postprocessing::choose(&plan.classes, plan.ignore, &drawn, pair)?;
     run.write_toml(POSTPROCESSING, &rules)?;
     let mut measured = Vec::with_capacity(predictions.len());
-    for ((path, truth), name) in predictions.iter().zip(&truths).zip(names) {
+    for (i, (path, truth)) in predictions.iter().zip(&truths).enumerate() {
         let mut labels = io::read_labels(path)?;
         rules.apply(&mut labels)?;
         io::write_labels(path, &labels)?;
         measured.push(CaseOverlap {
-            case: name.clone(),
-            labels: overlaps(plan, &labels, &io::read_labels(truth)?)
+            case: names[i].clone(),
+            labels: overlaps(plan, drawn[i].as_deref(), &labels, &io::read_labels(truth)?)
                 .map_err(|e| Error::data(e.to_string(), truth))?,
         });
     }
@@ -114,29 +116,52 @@ pub(super) fn run(
     Ok(Validation(found))
 }
 
-/// The overlap of each class, regions with all their values; what is to be ignored does not count.
+/// The overlap of each class that was drawn in the case, regions with all their values; what is to
+/// be ignored does not count.
 fn overlaps(
     plan: &SegmentationPlan,
+    drawn: Option<&[bool]>,
     prediction: &Labels,
     truth: &Labels,
 ) -> crossmod_measure::Result<BTreeMap<u16, Overlap>> {
-    let mut found = BTreeMap::new();
-    for class in plan.classes.iter().filter(|class| class.value != 0) {
-        let only = |labels: &Labels| {
-            let mask = labels.data().iter().zip(truth.data());
-            let own = mask.map(|(value, truth)| {
-                let counts = class.members().contains(value) && plan.ignore != Some(*truth);
-                if counts { class.value } else { 0 }
-            });
-            Labels::new(labels.grid().clone(), own.collect())
+    let classes = plan.classes.iter().enumerate();
+    let judged = classes
+        .filter(|(i, class)| class.value != 0 && drawn.is_none_or(|drawn| drawn[*i]))
+        .map(|(_, class)| (class.value, class.members()));
+    overlap_of(prediction, truth, &judged.collect::<Vec<_>>(), plan.ignore)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::Class;
+    use super::*;
+    use crate::segment::plan::Dims;
+    use crate::window::sliding::tests::plan;
+    use crossmod_volume::Grid;
+
+    #[test]
+    fn regions_are_unions_and_what_was_not_judged_does_not_count() {
+        let mut plan = plan(Dims::Three, [8, 8, 8], &[]);
+        let mut whole = Class::new(1, "whole");
+        whole.values = vec![1, 2];
+        plan.classes = vec![Class::new(0, "background"), whole, Class::new(2, "core")];
+        plan.ignore = Some(3);
+        let row = |data: [u16; 6]| {
+            let grid = Grid::with_spacing([6, 1, 1], [1.0; 3]).expect("a grid");
+            Labels::new(grid, data.to_vec()).expect("labels")
         };
-        let pair: [Labels; 2] = [only(prediction)?, only(truth)?];
-        let occurs = pair
-            .iter()
-            .any(|labels| labels.data().contains(&class.value));
-        if occurs {
-            found.extend(overlap(&pair[0], &pair[1], &[class.value])?);
-        }
+        let prediction = row([1, 2, 2, 0, 1, 2]);
+        let truth = row([2, 2, 1, 1, 3, 3]);
+        let found = overlaps(&plan, None, &prediction, &truth).expect("one grid");
+        let counts = |value: u16| {
+            let overlap = found[&value];
+            let negative = overlap.false_negative;
+            [overlap.true_positive, overlap.false_positive, negative]
+        };
+        assert_eq!((counts(1), counts(2)), ([3, 0, 1], [1, 1, 1]));
+        let drawn = [true, false, true];
+        let partly = overlaps(&plan, Some(&drawn), &prediction, &truth).expect("one grid");
+        assert_eq!(partly.keys().copied().collect::<Vec<_>>(), [2]);
+        assert_eq!(partly[&2], found[&2]);
     }
-    Ok(found)
 }

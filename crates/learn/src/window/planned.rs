@@ -5,6 +5,9 @@
 //! grid of the files, so that neither ever exists for all classes and the whole volume at once.
 //! Where the probabilities themselves are asked for, they go to a scratch file beside the result
 //! and from there, class by class, onto the grid of the files.
+//!
+//! Nets of one plan are averaged window by window; those of several plans, where `mixed` brings them
+//! to one grid.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,17 +18,26 @@ use crossmod_volume::{Image, Labels};
 
 use super::files::{CaseJob, case_jobs};
 use super::sliding::{OnWindows, PatchNet, Scratch, Sliding, WindowConfig};
-use crate::segment::plan::SegmentationPlan;
+use crate::segment::plan::{Class, SegmentationPlan};
 use crate::segment::postprocess::Postprocessing;
-use crate::segment::prepare::{Prepared, read_channels};
+use crate::segment::prepare::read_channels;
 use crate::{Error, Progress, Result};
 
-/// A plan and its trained nets, ready for cases.
+mod mixed;
+
+/// Plans and their trained nets, ready for cases.
 pub struct PlannedPredictor {
+    /// Of the same channels and classes; at least one.
+    parts: Vec<Part>,
+    postprocessing: Postprocessing,
+    scratch: PathBuf,
+}
+
+/// A plan, its nets, and how they are shown a case.
+struct Part {
     plan: SegmentationPlan,
     nets: Vec<Box<dyn PatchNet>>,
     windows: WindowConfig,
-    postprocessing: Postprocessing,
 }
 
 /// What to tell besides the labels.
@@ -55,18 +67,51 @@ impl PlannedPredictor {
         windows: WindowConfig,
         postprocessing: Postprocessing,
     ) -> Self {
-        Self {
+        let part = Part {
             plan,
             nets,
             windows,
+        };
+        Self {
+            parts: vec![part],
             postprocessing,
+            scratch: std::env::temp_dir(),
         }
     }
 
-    /// The plan.
+    /// Segments with the mean of these nets, of another plan, as well.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] where they are for other channels or give other classes.
+    pub fn with(
+        mut self,
+        plan: SegmentationPlan,
+        nets: Vec<Box<dyn PatchNet>>,
+        windows: WindowConfig,
+    ) -> Result<Self> {
+        if let Some(message) = self.plan().cannot_join(&plan) {
+            return Err(Error::Recipe(message));
+        }
+        self.parts.push(Part {
+            plan,
+            nets,
+            windows,
+        });
+        Ok(self)
+    }
+
+    /// Keeps the probabilities of plans that turn volumes otherwise than the first in this folder
+    /// while a case is decided, 2 bytes a class and voxel; the system's temporary one if not told.
+    #[must_use]
+    pub fn scratch_in(mut self, folder: &Path) -> Self {
+        self.scratch = folder.to_owned();
+        self
+    }
+
+    /// The plan, or the first of several.
     #[must_use]
     pub fn plan(&self) -> &SegmentationPlan {
-        &self.plan
+        &self.parts[0].plan
     }
 
     /// Segments a case, given one file per channel. With `probabilities`, writes those of each class
@@ -81,37 +126,31 @@ impl PlannedPredictor {
         probabilities: Option<&Path>,
         on_windows: &mut OnWindows<'_>,
     ) -> Result<Outcome> {
-        let case = channels.first().cloned().unwrap_or_default();
-        let images = read_channels(channels)?;
-        let mut prepared = self.plan.prepare(images).map_err(|e| named(e, &case))?;
-        let shown = std::mem::take(&mut prepared.channels);
-        let mut scratch = match probabilities {
-            Some(folder) => {
-                make_folder(folder)?;
-                let [nx, ny, nz] = prepared.grid().shape();
-                Some(Scratch::new(folder, nz, nx * ny)?)
+        let outputs = self.outputs();
+        let decided = if let [only] = &*self.parts {
+            decide(
+                only,
+                outputs,
+                channels,
+                certainty,
+                probabilities,
+                on_windows,
+            )?
+        } else {
+            let (prepared, decided, mean) = mixed::decide(
+                (&self.parts, outputs),
+                channels,
+                certainty,
+                (probabilities, &self.scratch),
+                on_windows,
+            )?;
+            if let (Some(mut mean), Some(folder)) = (mean, probabilities) {
+                write_probabilities(outputs, folder, |output, outside| {
+                    prepared.restore_cut(mean.read(output)?, outside)
+                })?;
             }
-            None => None,
+            decided
         };
-        let outputs = self.outputs().len();
-        let mut sliding = Sliding::new(
-            &self.plan,
-            &self.windows,
-            (&case, &shown),
-            (outputs, &self.nets),
-            on_windows,
-        )?;
-        if let Some(scratch) = &mut scratch {
-            sliding = sliding.keep(scratch);
-        }
-        // Moved there, so that its slices are gone before labels are turned back.
-        let decided = prepared.decide(&self.plan, certainty, move |output, slices, out| {
-            sliding.read(output, slices, out)
-        })?;
-        drop(shown);
-        if let (Some(scratch), Some(folder)) = (&mut scratch, probabilities) {
-            self.write_probabilities(&prepared, scratch, folder)?;
-        }
         let Decision {
             mut labels,
             certainty,
@@ -121,39 +160,87 @@ impl PlannedPredictor {
     }
 
     /// The classes that the nets have outputs for: where they are regions, all but background.
-    fn outputs(&self) -> &[crate::segment::plan::Class] {
-        let all = &self.plan.classes;
-        if self.plan.has_regions() {
-            &all[1..]
+    fn outputs(&self) -> &[Class] {
+        let plan = self.plan();
+        if plan.has_regions() {
+            &plan.classes[1..]
         } else {
-            all
+            &plan.classes
         }
     }
+}
 
-    fn write_probabilities(
-        &self,
-        prepared: &Prepared,
-        scratch: &mut Scratch,
-        folder: &Path,
-    ) -> Result<()> {
-        let storage = Storage {
-            dtype: Dtype::U16,
-            slope: 1.0 / 65535.0,
-            ..Storage::default()
-        };
-        let outputs = self.outputs();
-        for (output, class) in outputs.iter().enumerate() {
-            let outside = if class.value == 0 { 1.0 } else { 0.0 };
-            let image = prepared.restore(scratch.read(output)?, outside)?;
-            let mut name = file_name(&class.name);
-            let same = |other: &crate::segment::plan::Class| file_name(&other.name) == name;
-            if outputs.iter().filter(|other| same(other)).count() > 1 {
-                name = format!("{name}_{}", class.value);
-            }
-            io::write_image(&folder.join(format!("{name}.nii.gz")), &image, &storage)?;
+/// A case decided by the nets of one plan.
+fn decide(
+    part: &Part,
+    outputs: &[Class],
+    channels: &[PathBuf],
+    certainty: Certainty,
+    probabilities: Option<&Path>,
+    on_windows: &mut OnWindows<'_>,
+) -> Result<Decision> {
+    let case = channels.first().cloned().unwrap_or_default();
+    let images = read_channels(channels)?;
+    let mut prepared = part.plan.prepare(images).map_err(|e| named(e, &case))?;
+    let shown = std::mem::take(&mut prepared.channels);
+    let mut scratch = match probabilities {
+        Some(folder) => {
+            make_folder(folder)?;
+            let [nx, ny, nz] = prepared.grid().shape();
+            Some(Scratch::new(folder, nz, nx * ny)?)
         }
-        Ok(())
+        None => None,
+    };
+    let mut sliding = Sliding::new(
+        &part.plan,
+        &part.windows,
+        (&case, &shown),
+        (outputs.len(), &part.nets),
+        on_windows,
+    )?;
+    if let Some(scratch) = &mut scratch {
+        sliding = sliding.keep(scratch);
     }
+    // Moved there, so that its slices are gone before labels are turned back.
+    let decided = prepared.decide(&part.plan, certainty, move |output, slices, out| {
+        sliding.read(output, slices, out)
+    })?;
+    drop(shown);
+    if let (Some(scratch), Some(folder)) = (&mut scratch, probabilities) {
+        write_probabilities(outputs, folder, |output, outside| {
+            prepared.restore(scratch.read(output)?, outside)
+        })?;
+    }
+    Ok(decided)
+}
+
+/// Writes the probabilities of each output; `restore` gives them on the grid of the files, given
+/// what they are outside of what nets have seen.
+fn write_probabilities(
+    outputs: &[Class],
+    folder: &Path,
+    mut restore: impl FnMut(usize, f32) -> Result<Image>,
+) -> Result<()> {
+    let storage = Storage {
+        dtype: Dtype::U16,
+        slope: 1.0 / 65535.0,
+        ..Storage::default()
+    };
+    for (output, class) in outputs.iter().enumerate() {
+        let image = restore(output, outside(class))?;
+        let mut name = file_name(&class.name);
+        let same = |other: &Class| file_name(&other.name) == name;
+        if outputs.iter().filter(|other| same(other)).count() > 1 {
+            name = format!("{name}_{}", class.value);
+        }
+        io::write_image(&folder.join(format!("{name}.nii.gz")), &image, &storage)?;
+    }
+    Ok(())
+}
+
+/// A class's probability where no net has looked: all there is background.
+fn outside(class: &Class) -> f32 {
+    if class.value == 0 { 1.0 } else { 0.0 }
 }
 
 /// Segments a case or every case of a folder; returns how many. `output` is a file for one case,
@@ -170,7 +257,7 @@ pub fn predict_planned(
     wanted: Wanted,
     progress: &mut dyn Progress,
 ) -> Result<usize> {
-    let jobs = case_jobs(input, output, predictor.plan.channels.len())?;
+    let jobs = case_jobs(input, output, predictor.plan().channels.len())?;
     progress.stage("segmenting");
     for (i, job) in jobs.iter().enumerate() {
         let CaseJob {

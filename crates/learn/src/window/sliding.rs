@@ -195,7 +195,7 @@ impl<'a> Sliding<'a> {
     }
 
     /// All windows.
-    fn windows(&self) -> usize {
+    pub(super) fn windows(&self) -> usize {
         self.axes.iter().map(|axis| axis.starts.len()).product()
     }
 
@@ -421,4 +421,4 @@ fn mirrors(axes: &[usize]) -> Vec<[bool; 3]> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -106,6 +106,20 @@ impl Translator {
         let (_, values) = reorient_image(&scaled, stored).into_parts();
         Ok(Image::new(grid, values)?)
     }
+
+    /// Translates a file to another.
+    ///
+    /// # Errors
+    /// What reading, [`Translator::translate`] and writing give.
+    pub fn translate_file(&self, input: &Path, output: &Path) -> Result<()> {
+        let (image, stored) = io::read_image_stored(input)?;
+        let translated = self.translate(image)?;
+        Ok(io::write_image(
+            output,
+            &translated,
+            &storage(output, &stored),
+        )?)
+    }
 }
 
 /// Translates a file or every image of a folder with a run; returns how many.
@@ -124,10 +138,7 @@ pub fn translate(
     let jobs = jobs(input, output, true)?;
     progress.stage("translating");
     each(&jobs, progress, |job| {
-        let (image, stored) = io::read_image_stored(&job.input)?;
-        let translated = translator.translate(image)?;
-        let storage = storage(&job.output, &stored);
-        Ok(io::write_image(&job.output, &translated, &storage)?)
+        translator.translate_file(&job.input, &job.output)
     })
 }
 

@@ -207,24 +207,59 @@ fn nets_of_every_plan_are_trained_and_used() {
     }
 }
 
-/// Runs of different plans see different patches.
+/// Slices and volumes together, but never runs of other labels.
 #[test]
-fn runs_of_different_plans_are_not_averaged() {
+fn runs_of_different_plans_are_averaged() {
     let study = study();
-    let one = request(study.path(), "3d", 1, &[]);
-    let other = request(study.path(), "2d", 1, &["plan.dims.kind=2d"]);
-    for request in [&one, &other] {
+    let volumes = request(study.path(), "3d", 2, &[]);
+    let slices = request(study.path(), "2d", 2, &["plan.dims.kind=2d"]);
+    for request in [&volumes, &slices] {
         start_segment(request, &mut Silent).expect("trained");
     }
-    let error = predict_runs(
-        &[one.out, other.out],
-        (&study.path().join("ct/imagesTr"), &study.path().join("out")),
-        (Wanted::default(), Changes::default()),
-        &Processor::cpu(),
-        &mut Silent,
-    )
-    .expect_err("refused");
-    assert!(error.to_string().contains("plan"), "{error}");
+    let predict = |roots: &[&Path], out: &str| {
+        let wanted = Wanted {
+            certainty: Certainty::None,
+            probabilities: true,
+        };
+        let roots: Vec<PathBuf> = roots.iter().map(|root| root.to_path_buf()).collect();
+        predict_runs(
+            &roots,
+            (&study.path().join("ct/imagesTr"), &study.path().join(out)),
+            (wanted, Changes::default()),
+            &Processor::cpu(),
+            &mut Silent,
+        )
+    };
+    let [volumes, slices] = [&volumes.out, &slices.out];
+    for (roots, out) in [
+        (&[volumes.as_path()][..], "one"),
+        (&[slices], "other"),
+        (&[volumes, slices, volumes], "all"),
+    ] {
+        assert_eq!(predict(roots, out).expect(out), 4);
+    }
+    let liver = |out: &str| {
+        let path = format!("{out}/probabilities/p002/liver.nii.gz");
+        io::read_image(&study.path().join(path)).expect("probabilities")
+    };
+    let [one, other, all] = ["one", "other", "all"].map(liver);
+    assert_ne!(one, other);
+    for (i, &p) in all.data().iter().enumerate() {
+        let mean = (2.0 * one.data()[i] + other.data()[i]) / 3.0;
+        assert!((p - mean).abs() < 1e-4, "{i}: {p} for {mean}");
+    }
+
+    let plan = slices.join("plan.toml");
+    let text = fs::read_to_string(&plan).expect("a plan");
+    fs::write(&plan, text.replace("\"liver\"", "\"hepar\"")).expect("written");
+    let message = predict(&[volumes, slices], "none")
+        .expect_err("other labels")
+        .to_string();
+    assert!(
+        message.contains("hepar") && message.contains("liver"),
+        "{message}"
+    );
+    assert!(message.ends_with("plan.toml"), "{message}");
 }
 
 /// Synthetic cases beside real ones: their share of the patches is theirs.
@@ -235,10 +270,12 @@ fn other_datasets_are_mixed_in() {
     request.recipe.mix = vec![crossmod_learn::segment::Mix {
         dataset: study.path().join("ct"),
         share: 0.5,
+        synth: None,
+        translate: None,
     }];
     start_segment(&request, &mut Silent).expect("trained");
     let manifest = fs::read_to_string(request.out.join("manifest.json")).expect("a manifest");
-    assert!(manifest.contains("mix/"), "{manifest}");
+    assert!(manifest.contains("mix0/"), "{manifest}");
     request.recipe.mix[0].dataset = study.path().join("none");
     request.out = study.path().join("mixed-none");
     assert!(start_segment(&request, &mut Silent).is_err());

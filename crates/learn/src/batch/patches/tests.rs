@@ -63,6 +63,14 @@ fn coordinates(patch: [usize; 3]) -> (Study, SegmentationPlan) {
     (study, plan)
 }
 
+/// The records of a batch whose patches are all cut.
+fn cuts(batch: &PatchBatch) -> impl Iterator<Item = &PatchDraw> {
+    batch.draws.iter().map(|drawn| match drawn {
+        Drawn::Cut(draw) => draw,
+        Drawn::Made { .. } => panic!("expected patches to be cut"),
+    })
+}
+
 /// A record that does nothing to a patch.
 fn still(centre: [f64; 3], channels: usize) -> PatchDraw {
     PatchDraw {
@@ -85,7 +93,7 @@ fn plain_patches_are_boxes_of_the_case_and_0_beyond() {
     for step in 0..60 {
         let batch = patches.batch(step).expect("a batch");
         assert_eq!((batch.len, batch.channels, batch.shape), (6, 1, [5, 8, 10]));
-        for (i, draw) in batch.draws.iter().enumerate() {
+        for (i, draw) in cuts(&batch).enumerate() {
             let shape = SHAPES[draw.case];
             let label = halves(shape);
             let first = [(0, 10), (1, 8), (2, 5)]
@@ -147,7 +155,7 @@ fn batches_repeat_on_any_threads_after_restarts_and_from_files() {
     let batch = on(1, &first, 5);
     #[derive(serde::Serialize, serde::Deserialize)]
     struct Kept {
-        draws: Vec<PatchDraw>,
+        draws: Vec<Drawn>,
     }
     let kept = Kept {
         draws: batch.draws.clone(),
@@ -278,7 +286,7 @@ fn whatever_bends_the_patch_images_and_labels_agree() {
     let (mut bent, mut inside) = (0, 0);
     for step in 0..4 {
         let batch = patches.batch(step).expect("a batch");
-        for (i, draw) in batch.draws.iter().enumerate() {
+        for (i, draw) in cuts(&batch).enumerate() {
             let [x, there] = [0, 2].map(|c| &batch.images[(3 * i + c) * 4096..][..4096]);
             let labels = &batch.labels[i * 4096..][..4096];
             for ((x, there), label) in x.iter().zip(there).zip(labels) {
@@ -381,7 +389,7 @@ fn neighbouring_slices_are_channels_and_repeat_beyond_the_ends() {
     for step in 0..20 {
         let batch = patches.batch(step).expect("a batch");
         assert_eq!((batch.channels, batch.images.len()), (5, 6 * 5 * 36));
-        for (i, draw) in batch.draws.iter().enumerate() {
+        for (i, draw) in cuts(&batch).enumerate() {
             let [x, y, z] = draw.centre;
             let first = [x - 2.5, y - 2.5].map(|v| v as i64);
             let last = SHAPES[draw.case][2] as i64 - 1;

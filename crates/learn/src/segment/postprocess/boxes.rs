@@ -35,10 +35,18 @@ impl Boxes {
         Self(boxes)
     }
 
-    /// A label's box and a voxel more on each side where the grid has one, so that what surrounds
-    /// the class is seen to be outside.
-    pub(super) fn around(&self, grid: &Grid, label: u16) -> Option<Frame> {
-        let [low, high] = self.0[usize::from(label)]?;
+    /// The box of a class of some labels and a voxel more on each side where the grid has one, so
+    /// that what surrounds the class is seen to be outside.
+    pub(super) fn around(&self, grid: &Grid, members: &[u16]) -> Option<Frame> {
+        let boxes = members
+            .iter()
+            .filter_map(|&label| self.0[usize::from(label)]);
+        let [low, high] = boxes.reduce(|[low, high], [other_low, other_high]| {
+            [
+                [0, 1, 2].map(|axis| low[axis].min(other_low[axis])),
+                [0, 1, 2].map(|axis| high[axis].max(other_high[axis])),
+            ]
+        })?;
         let tight = Frame {
             start: low.map(|v| v as i64),
             shape: [0, 1, 2].map(|axis| high[axis] - low[axis] + 1),
@@ -81,7 +89,10 @@ mod tests {
         });
         let labels = Labels::new(grid.clone(), data.collect()).expect("labels");
         let boxes = Boxes::of(&labels);
-        assert_eq!(boxes.around(&grid, 9), None);
+        assert_eq!(boxes.around(&grid, &[9]), None);
+        let all = Frame::of_foreground(&labels).expect("labels occur");
+        let all = all.grown([1; 3]).within(&grid);
+        assert_eq!(boxes.around(&grid, &[4, 9, 1, 3, 2]), all);
         for label in 1..5 {
             let one = labels
                 .data()
@@ -90,7 +101,7 @@ mod tests {
             let one = Labels::new(grid.clone(), one.collect()).expect("labels");
             let expected = Frame::of_foreground(&one).expect("it occurs");
             let expected = expected.grown([1; 3]).within(&grid);
-            let frame = boxes.around(&grid, label);
+            let frame = boxes.around(&grid, &[label]);
             assert_eq!(frame, expected);
             let frame = frame.expect("it occurs");
             let mut part = cut(&labels, frame).expect("a box");

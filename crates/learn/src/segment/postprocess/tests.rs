@@ -25,8 +25,8 @@ fn with(mut labels: Labels, low: [usize; 3], side: usize, label: u16) -> Labels 
 }
 
 fn choose(classes: &[Class], pairs: &[[Labels; 2]]) -> Postprocessing {
-    Postprocessing::choose(classes, None, pairs.len(), |case| Ok(pairs[case].clone()))
-        .expect("rules")
+    let drawn = vec![None; pairs.len()];
+    Postprocessing::choose(classes, None, &drawn, |case| Ok(pairs[case].clone())).expect("rules")
 }
 
 fn only(found: &Postprocessing) -> &Rules {
@@ -133,20 +133,72 @@ fn classes_do_not_touch_each_other_and_false_finds_count() {
     assert_eq!(labels, truth);
 }
 
+/// A tumour of labels 1 and 2, whose core is label 2.
+fn nested() -> [Class; 3] {
+    let mut whole = Class::new(1, "whole");
+    whole.values = vec![1, 2];
+    [class(0), whole, Class::new(2, "core")]
+}
+
+/// Specks of a region go back to the region around, holes are filled from it, and a part of the
+/// larger one takes along what is in it.
+#[test]
+fn regions_are_judged_as_unions() {
+    let truth = with(with(empty(), [2, 2, 2], 12, 1), [4, 4, 4], 6, 2);
+    let mut prediction = with(truth.clone(), [6, 6, 6], 2, 1);
+    prediction = with(prediction, [12, 12, 12], 2, 2);
+    prediction = with(with(prediction, [16, 16, 16], 3, 1), [17, 17, 17], 2, 2);
+    let found = choose(&nested(), &[[prediction.clone(), truth.clone()]]);
+    let [whole, core] = &found.classes[..] else {
+        panic!("rules of two regions, found {found:?}");
+    };
+    assert_eq!((whole.members(), whole.instead), (&[1, 2][..], 0));
+    assert!(whole.keep_largest && !whole.fill_holes);
+    assert_eq!((core.members(), core.instead), (&[2][..], 1));
+    assert!(core.keep_largest && core.fill_holes);
+    // Without the far speck, which the rules of the whole have taken already.
+    let [before, after] = core.dice.expect("told");
+    assert!((before - 2.0 * 208.0 / (208.0 + 8.0 + 216.0)).abs() < 1e-12 && after == 1.0);
+    let mut labels = prediction;
+    found.apply(&mut labels).expect("applied");
+    assert_eq!(labels, truth);
+}
+
+#[test]
+fn what_was_not_drawn_is_not_judged() {
+    let truth = with(empty(), [2, 2, 2], 8, 1);
+    // Label 2 was found where nobody drew it; in the other case it is small as well as right.
+    let prediction = with(truth.clone(), [14, 14, 14], 3, 2);
+    let other = with(empty(), [14, 14, 14], 5, 2);
+    let pairs = [[prediction, truth], [other.clone(), other]];
+    let classes = [class(0), class(1), class(2)];
+    let rules_of_2 = |drawn: [Option<Vec<bool>>; 2]| {
+        let pair = |case: usize| Ok(pairs[case].clone());
+        let found = Postprocessing::choose(&classes, None, &drawn, pair).expect("rules");
+        found
+            .classes
+            .iter()
+            .filter(|rules| rules.value == 2)
+            .count()
+    };
+    assert_eq!(rules_of_2([None, None]), 1);
+    assert_eq!(rules_of_2([Some(vec![true, true, false]), None]), 0);
+}
+
 #[test]
 fn ignored_voxels_do_not_count_and_shapes_must_agree() {
     let truth = with(with(empty(), [1, 1, 1], 6, 1), [12, 12, 12], 4, 9);
     let prediction = with(with(empty(), [1, 1, 1], 6, 1), [13, 13, 13], 2, 1);
     let choose = |ignore| {
         let pair = |_| Ok([prediction.clone(), truth.clone()]);
-        Postprocessing::choose(&[class(1)], ignore, 1, pair).expect("rules")
+        Postprocessing::choose(&[class(1)], ignore, &[None], pair).expect("rules")
     };
     assert!(only(&choose(None)).keep_largest);
     assert_eq!(choose(Some(9)), Postprocessing::default());
     let small = Grid::with_spacing([2; 3], [1.0; 3]).expect("a grid");
     let small = Labels::new(small, vec![0; 8]).expect("labels");
     let pair = |_| Ok([small.clone(), truth.clone()]);
-    assert!(Postprocessing::choose(&[class(1)], None, 1, pair).is_err());
+    assert!(Postprocessing::choose(&[class(1)], None, &[None], pair).is_err());
 }
 
 #[test]
@@ -157,8 +209,8 @@ fn rules_are_a_file() {
             name: "liver".into(),
             keep_largest: true,
             least_mm3: Some(12.5),
-            fill_holes: false,
             dice: Some([0.5, 0.75]),
+            ..Rules::default()
         }],
     };
     let text = toml::to_string(&rules).expect("written");
@@ -169,6 +221,10 @@ fn rules_are_a_file() {
     let short: Postprocessing =
         toml::from_str("[[classes]]\nvalue = 3\nfill_holes = true\n").expect("read");
     assert!(short.classes[0].fill_holes && !short.classes[0].keep_largest);
+    assert_eq!(short.classes[0].members(), [3]);
+    let region = "value = 3\nvalues = [3, 4]\ninstead = 1\nkeep_largest = true\n";
+    let region: Rules = toml::from_str(region).expect("read");
+    assert_eq!((region.members(), region.instead), (&[3, 4][..], 1));
     let wrong = toml::from_str::<Postprocessing>("[[classes]]\nvalue = 3\nfill = true\n");
     assert!(wrong.is_err());
 }

@@ -157,15 +157,35 @@ fn regions_that_overlap_have_files_of_their_own() {
     whole.values = vec![1, 2];
     plan.classes = vec![Class::new(0, "background"), whole, core];
     // "Whole" by the value itself, "core" by 1.3 less than twice.
-    let net: Box<dyn PatchNet> = Box::new(|batch: &WindowBatch| {
-        let core = batch.values.iter().map(|v| (2.0 * v - 1.1).clamp(0.0, 1.0));
-        Ok(batch.values.iter().copied().chain(core).collect())
-    });
+    let net = |batch: &WindowBatch| -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        for window in batch.values.chunks(batch.shape.iter().product()) {
+            all.extend(window);
+            all.extend(window.iter().map(|v| (2.0 * v - 1.1).clamp(0.0, 1.0)));
+        }
+        Ok(all)
+    };
     let windows = WindowConfig::default();
-    let predictor = PlannedPredictor::new(plan, vec![net], windows, Postprocessing::default());
+    let slices = SegmentationPlan {
+        dims: Dims::Two,
+        patch: [1, 8, 8],
+        ..plan.clone()
+    };
+    let alone = || {
+        let net: Box<dyn PatchNet> = Box::new(net);
+        PlannedPredictor::new(plan.clone(), vec![net], windows, Postprocessing::default())
+    };
     let to = folder.path().join("p");
-    let outcome = predictor.segment(&[path], Certainty::Winner, Some(&to), &mut |_, _| Ok(()));
-    let outcome = outcome.expect("an outcome");
+    let segment = |predictor: PlannedPredictor| {
+        let files = std::slice::from_ref(&path);
+        let outcome = predictor.segment(files, Certainty::Winner, Some(&to), &mut |_, _| Ok(()));
+        outcome.expect("an outcome")
+    };
+    // What volumes and slices have in common is what each of them gives.
+    let both = alone().with(slices, vec![Box::new(net)], windows);
+    let both = segment(both.expect("the same labels"));
+    let outcome = segment(alone());
+    assert_eq!(both.labels, outcome.labels);
     assert!(
         outcome
             .labels
@@ -179,6 +199,119 @@ fn regions_that_overlap_have_files_of_their_own() {
     let core = io::read_image(&to.join("core.nii.gz")).expect("an image");
     assert!((core.data()[0] - 0.7).abs() < 1e-4 && (core.data()[8] - 0.1).abs() < 1e-4);
     assert!(!to.join("background.nii.gz").exists());
+}
+
+/// Slices, volumes of coarse voxels by two nets, and volumes turned otherwise: the mean of what each
+/// gives alone.
+#[test]
+fn nets_of_several_plans_are_averaged_on_the_grid_of_the_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let grid = Grid::with_spacing([15, 12, 11], [1.0, 1.25, 1.5]).expect("a grid");
+    // A border of 0 is cut away.
+    let mut images = channels(&grid);
+    for image in &mut images {
+        for (i, v) in image.data_mut().iter_mut().enumerate() {
+            let x = i % 15;
+            *v = if x < 2 { 0.0 } else { *v + 0.02 * x as f32 };
+        }
+    }
+    let files: Vec<PathBuf> = images
+        .iter()
+        .enumerate()
+        .map(|(i, image)| {
+            let path = folder.path().join(format!("a_000{i}.nii.gz"));
+            io::write_image(&path, image, &Storage::default()).expect("written");
+            path
+        })
+        .collect();
+    let slices = SegmentationPlan {
+        dims: Dims::Two,
+        patch: [1, 8, 8],
+        spacing_mm: [1.5, 1.6, 1.0],
+        mirror_axes: vec![1],
+        ..two_channels()
+    };
+    let coarse = SegmentationPlan {
+        spacing_mm: [2.0, 2.0, 1.7],
+        ..two_channels()
+    };
+    let mut turned = two_channels();
+    turned.transpose.forward = [2, 0, 1];
+    turned.transpose.orientation = Some("PSR".parse().expect("an orientation"));
+    // Of less and less trust in what they see.
+    let net = |share: f32| -> Box<dyn PatchNet> {
+        let sure = threshold();
+        Box::new(move |batch: &WindowBatch| {
+            let mut all = Vec::new();
+            sure.run(batch, &mut |_, values| {
+                all.extend(values.iter().map(|p| 0.5 + share * (p - 0.5)));
+                Ok(())
+            })?;
+            Ok(all)
+        })
+    };
+    let predict = |predictor: PlannedPredictor, name: &str, certainty| {
+        let mut told = Vec::new();
+        let mut on_windows = |done, all| {
+            told.push((done, all));
+            Ok(())
+        };
+        let to = folder.path().join(name);
+        let outcome = predictor
+            .scratch_in(&folder.path().join("scratch"))
+            .segment(&files, certainty, Some(&to), &mut on_windows)
+            .expect("segmented");
+        assert!(
+            told.last().is_some_and(|(done, all)| done == all),
+            "{told:?}"
+        );
+        assert!(told.is_sorted());
+        let read = |name: &str| io::read_image(&to.join(name)).expect("probabilities");
+        (outcome, read("left_organ.nii.gz"))
+    };
+    let alone = |plan: &SegmentationPlan, nets| {
+        let windows = WindowConfig::default();
+        PlannedPredictor::new(plan.clone(), nets, windows, Postprocessing::default())
+    };
+    let mut expected = vec![0.0; grid.len()];
+    for (plan, shares, name) in [
+        (&slices, &[1.0][..], "slices"),
+        (&coarse, &[0.8, 0.4], "coarse"),
+        (&turned, &[0.6], "turned"),
+    ] {
+        let nets = shares.iter().map(|&share| net(share)).collect();
+        let (_, organ) = predict(alone(plan, nets), name, Certainty::None);
+        let weight = shares.len() as f32 / 4.0;
+        for (sum, p) in expected.iter_mut().zip(organ.data()) {
+            *sum += weight * p;
+        }
+    }
+    let windows = WindowConfig::default();
+    let together = alone(&slices, vec![net(1.0)])
+        .with(coarse.clone(), vec![net(0.8), net(0.4)], windows)
+        .and_then(|p| p.with(turned.clone(), vec![net(0.6)], windows))
+        .expect("the same labels");
+    let (outcome, organ) = predict(together, "together", Certainty::Winner);
+    assert_eq!(organ.grid(), &grid);
+    let sure = outcome.certainty.expect("asked for");
+    let mut organs = 0;
+    for (i, &p) in expected.iter().enumerate() {
+        assert!((organ.data()[i] - p).abs() < 1e-4, "{i}");
+        assert!((sure.data()[i] - p.max(1.0 - p)).abs() < 1e-4, "{i}");
+        if (p - 0.5).abs() > 1e-4 {
+            assert_eq!(outcome.labels.data()[i] == 3, p > 0.5, "{i}");
+            organs += usize::from(p > 0.5);
+        }
+    }
+    assert!((50..1000).contains(&organs), "{organs}");
+    let left = fs::read_dir(folder.path().join("scratch")).expect("a folder");
+    assert_eq!(left.count(), 0);
+
+    let mut other = coarse;
+    other.classes[1] = Class::new(3, "right/organ");
+    let refused = alone(&slices, vec![net(1.0)]).with(other, vec![net(1.0)], windows);
+    let message = refused.err().expect("refused").to_string();
+    assert!(message.contains("3 right/organ"), "{message}");
 }
 
 #[test]

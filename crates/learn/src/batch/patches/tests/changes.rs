@@ -66,7 +66,7 @@ fn thick_slices_are_changed_within_themselves() {
     let mut turned = 0;
     for step in 0..10 {
         let batch = patches.batch(step).expect("a batch");
-        for draw in &batch.draws {
+        for draw in cuts(&batch) {
             let m = draw.deformation.matrix;
             assert_eq!([m.z_axis.x, m.z_axis.y, m.x_axis.z, m.y_axis.z], [0.0; 4]);
             assert_eq!(m.z_axis.z, 1.0);
