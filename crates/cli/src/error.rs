@@ -56,6 +56,7 @@ fn code(failure: &anyhow::Error) -> u8 {
     use crossmod_learn::Error::{DeviceNotBuilt, Recipe};
     let wrong_usage = failure.chain().any(|cause| {
         cause.is::<Usage>()
+            || matches!(cause.downcast_ref(), Some(crossmod_synth::Error::Recipe(_)))
             || matches!(
                 cause.downcast_ref(),
                 Some(Recipe(_) | DeviceNotBuilt { .. })

@@ -8,6 +8,7 @@ mod evaluate;
 mod info;
 mod plan;
 mod predict;
+mod synth;
 mod train;
 mod translate;
 
@@ -31,6 +32,8 @@ pub(crate) enum Verb {
     Plan(plan::Args),
     /// Turn, resample or change the format of a volume
     Convert(convert::Args),
+    /// Make labelled images of label maps
+    Synth(synth::Args),
     /// Train a run from a recipe, or continue one
     Train(train::Args),
     /// Translate images from one modality to the other
@@ -51,6 +54,7 @@ impl Verb {
             Self::Check(args) => check::run(args, context),
             Self::Plan(args) => plan::run(args, context),
             Self::Convert(args) => convert::run(args, context),
+            Self::Synth(args) => synth::run(args, context),
             Self::Train(args) => train::run(args, context),
             Self::Translate(args) => translate::run(args, context),
             Self::Predict(args) => predict::run(args, context),

@@ -107,7 +107,7 @@ impl Side for Runner<'_> {
 /// What is measured of every configuration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan<'a> {
-    /// Training steps of each side.
+    /// Training steps of each side; none for inference alone.
     pub(crate) steps: usize,
     /// Threads of each side.
     pub(crate) threads: usize,
@@ -120,7 +120,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) scratch: &'a Path,
 }
 
-/// The rows of a configuration: training and inference.
+/// The rows of a configuration: training, where there are steps, and inference.
 pub(crate) fn rows(
     config: &StepConfig,
     plan: &Plan<'_>,
@@ -150,10 +150,17 @@ pub(crate) fn rows(
         };
         Ok((row, runners.into_iter().map(|r| r.losses).collect()))
     };
-    let (mut training, losses) = measure("step", plan.steps)?;
-    training.pass = "train";
+    let trained = if plan.steps > 0 {
+        Some(measure("step", plan.steps)?)
+    } else {
+        None
+    };
     let (mut inference, _) = measure("infer", INFERENCES)?;
     inference.pass = "infer";
+    let Some((mut training, losses)) = trained else {
+        return Ok(vec![inference]);
+    };
+    training.pass = "train";
     // The processes have trained before: their peak is not that of the inference.
     (inference.ours_rss_mb, inference.peer_rss_mb) = (None, None);
 

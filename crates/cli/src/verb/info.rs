@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crossmod_volume::dataset::{Dataset, stem_and_ending};
+use crossmod_volume::dataset::{Dataset, Region, stem_and_ending};
 use crossmod_volume::io::{self, Storage};
 use crossmod_volume::space::Orientation;
 use crossmod_volume::{Error, Image};
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::context::{Context, Outcome};
 
 /// Tells shape, spacing, orientation, type and range of volumes, the values of label maps, and
-/// the cases of datasets.
+/// the cases and labels of datasets.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Volumes, folders of PNG slices, or datasets
@@ -65,12 +65,30 @@ struct DatasetInfo {
     channels: Vec<String>,
     labels: BTreeMap<u16, String>,
     labels_declared: bool,
+    /// Classes of several values, which may overlap.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    regions: Vec<RegionInfo>,
+    /// The value of voxels that nobody has judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignore: Option<u16>,
+    /// Cases in which only some classes were drawn, and which.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    partly_labelled: BTreeMap<String, Vec<String>>,
     training: usize,
     training_labelled: usize,
     test: usize,
     test_labelled: usize,
     subjects: usize,
     slices: bool,
+}
+
+#[derive(Serialize)]
+struct RegionInfo {
+    name: String,
+    /// The values of label maps that it is made of.
+    values: Vec<u16>,
+    /// What is written where it is found.
+    value: u16,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
@@ -192,6 +210,9 @@ impl DatasetInfo {
             channels: dataset.channels.clone(),
             labels: dataset.labels.clone(),
             labels_declared: dataset.labels_declared,
+            regions: dataset.regions.iter().map(RegionInfo::of).collect(),
+            ignore: dataset.ignore,
+            partly_labelled: partly_labelled(dataset),
             training: dataset.training.len(),
             training_labelled: dataset.labelled().len(),
             test: dataset.test.len(),
@@ -201,7 +222,7 @@ impl DatasetInfo {
         }
     }
 
-    fn text(&self) -> String {
+    fn text(&self, verbose: bool) -> String {
         let what = if self.slices { "slices" } else { "volumes" };
         let labels: Vec<String> = self
             .labels
@@ -213,7 +234,7 @@ impl DatasetInfo {
         } else {
             " (no dataset.json names others)"
         };
-        format!(
+        let mut text = format!(
             "{}\n  dataset      {}\n  channels     {}\n  training     {} {what}, {} labelled\n  \
              test         {} {what}, {} labelled\n  patients     {}\n  labels       {}{declared}\n",
             self.file,
@@ -225,15 +246,75 @@ impl DatasetInfo {
             self.test_labelled,
             self.subjects,
             labels.join(", "),
-        )
+        );
+        for (i, region) in self.regions.iter().enumerate() {
+            let heading = if i == 0 { "regions" } else { "" };
+            text.push_str(&format!("  {heading:<11}  {}\n", region.text()));
+        }
+        if let Some(value) = self.ignore {
+            text.push_str(&format!(
+                "  ignored      {value}: voxels that nobody has judged\n"
+            ));
+        }
+        if !self.partly_labelled.is_empty() {
+            text.push_str(&format!(
+                "  partly       {} cases have only some of the labels drawn\n",
+                self.partly_labelled.len()
+            ));
+            let shown = self.partly_labelled.iter().filter(|_| verbose);
+            for (case, drawn) in shown {
+                let drawn = match &*drawn.join(", ") {
+                    "" => "none".to_owned(),
+                    drawn => drawn.to_owned(),
+                };
+                text.push_str(&format!("               {case}: {drawn}\n"));
+            }
+        }
+        text
     }
+}
+
+impl RegionInfo {
+    fn of(region: &Region) -> Self {
+        Self {
+            name: region.name.clone(),
+            values: region.values.clone(),
+            value: region.value,
+        }
+    }
+
+    /// Such as `whole tumour = 1 + 2 + 3, written as 1`.
+    fn text(&self) -> String {
+        let values: Vec<String> = self.values.iter().map(u16::to_string).collect();
+        let (name, sum) = (&self.name, values.join(" + "));
+        format!("{name} = {sum}, written as {}", self.value)
+    }
+}
+
+/// The names of the classes that were drawn in each case in which not all were.
+fn partly_labelled(dataset: &Dataset) -> BTreeMap<String, Vec<String>> {
+    let name = |value: &u16| {
+        let region = dataset.regions.iter().find(|r| r.value == *value);
+        let label = || dataset.labels.get(value).cloned();
+        region
+            .map(|r| r.name.clone())
+            .or_else(label)
+            .unwrap_or_else(|| format!("label {value}"))
+    };
+    let cases = dataset.training.iter().chain(&dataset.test);
+    cases
+        .filter_map(|case| {
+            let drawn = case.labelled.as_ref()?.iter().map(name).collect();
+            Some((case.id.clone(), drawn))
+        })
+        .collect()
 }
 
 impl Entry {
     fn text(&self, verbose: bool) -> String {
         match self {
             Self::Volume(volume) => volume.text(verbose),
-            Self::Dataset(dataset) => dataset.text(),
+            Self::Dataset(dataset) => dataset.text(verbose),
             Self::Error { file, error } => format!("{file}\n  error        {error}\n"),
         }
     }

@@ -24,8 +24,8 @@ pub(crate) struct Args {
     /// A file, or a folder to write to
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Segment with the mean of RUN and this run of the same plan, such as another fold; may be
-    /// repeated
+    /// Segment with the mean of RUN and this run of the same labels, such as another fold or a 2-D
+    /// plan beside a 3-D one; may be repeated
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
     /// Also write how uncertain the labels are: entropy, in nats, to uncertainty/ beside OUT

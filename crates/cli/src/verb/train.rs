@@ -41,6 +41,10 @@ pub(crate) struct Args {
     /// With segment: train by this plan, as `crossmod plan` wrote it or edited since
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     plan: Option<PathBuf>,
+    /// With segment: make images of the source's label maps while training, by this synthesis
+    /// recipe, as `crossmod synth` does; the source needs no images then
+    #[arg(long, value_name = "RECIPE", conflicts_with = "resume")]
+    synth: Option<String>,
     /// With segment: the fold kept for validation, 0 to 4, or all [default: 0]
     #[arg(long, value_name = "K", conflicts_with = "resume")]
     fold: Option<String>,
@@ -109,7 +113,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 fn overrides(args: &Args) -> Vec<String> {
     let fold = args.fold.iter().map(|fold| format!("fold={fold}"));
     let ram = args.ram.iter().map(|ram| format!("plan.ram_mb={ram}"));
-    args.set.iter().cloned().chain(fold).chain(ram).collect()
+    let synth = args.synth.iter().map(|name| format!("synth={name}"));
+    let flags = fold.chain(ram).chain(synth);
+    args.set.iter().cloned().chain(flags).collect()
 }
 
 /// The dataset that a segmenter is trained on, which has one side only.

@@ -168,6 +168,79 @@ fn info_tells_geometry_values_and_cases() {
     }
 }
 
+/// Regions that overlap, a label to ignore and a case that was drawn in part: told by info, and
+/// what evaluate counts.
+#[test]
+fn regions_and_what_is_ignored_are_told_and_measured() {
+    let trial = dataset();
+    let description = r#"{"channel_names": {"0": "MR"}, "file_ending": ".nii.gz",
+        "labels": {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3},
+        "regions_class_order": [1, 2], "labelled": {"b": ["core"]}}"#;
+    trial.write_text("ds/dataset.json", description);
+    trial.write_labels("ds/labelsTr/a.nii.gz", &[1, 2, 2, 3]);
+    trial.write_labels("pred/a.nii.gz", &[2, 2, 0, 1]);
+    trial.write_labels("pred/b.nii.gz", &[1, 2, 0, 0]);
+    trial.write_labels("ds/labelsTr/b.nii.gz", &[0, 2, 0, 0]);
+
+    let json = trial.run("info --json ds").exits(0).json();
+    let told = &json["files"][0];
+    assert_eq!(
+        told["regions"],
+        json!([{"name": "whole", "values": [1, 2], "value": 1},
+            {"name": "core", "values": [2], "value": 2}])
+    );
+    assert_eq!(told["ignore"], json!(3));
+    assert_eq!(told["partly_labelled"], json!({"b": ["core"]}));
+    let text = trial.run("info -v ds").exits(0).stdout;
+    for part in [
+        "whole = 1 + 2, written as 1",
+        "ignored      3",
+        "1 cases",
+        "b: core",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+
+    let found = trial
+        .run("evaluate pred ds/labelsTr --json")
+        .exits(0)
+        .json();
+    assert_eq!(found["labels"]["1"]["name"], "whole");
+    assert_eq!(found["labels"]["1"]["dice"]["n"], json!(1));
+    let case = &found["cases"][0]["labels"];
+    assert_eq!(case["1"]["dice"], json!(4.0 / 5.0));
+    assert_eq!(
+        (&case["1"]["tp"], &case["1"]["fp"], &case["1"]["fn"]),
+        (&json!(2), &json!(0), &json!(1))
+    );
+    assert_eq!(case["2"]["dice"], json!(0.5));
+    let case = &found["cases"][1]["labels"];
+    assert_eq!(
+        (&case["1"]["dice"], &case["2"]["dice"]),
+        (&Value::Null, &json!(1.0))
+    );
+
+    // Truths that lie elsewhere need to be told what they mean.
+    for case in ["a", "b"] {
+        let name = format!("{case}.nii.gz");
+        fs::create_dir_all(trial.path("far/off")).expect("a writable folder");
+        fs::copy(
+            trial.path("ds/labelsTr").join(&name),
+            trial.path("far/off").join(&name),
+        )
+        .expect("copied");
+    }
+    let plain = trial.run("evaluate pred far/off --json").exits(0).json();
+    assert_eq!(plain["labels"]["3"]["dice"]["mean"], json!(0.0));
+    let told = trial.run("evaluate pred far/off --dataset ds --json");
+    assert_eq!(told.exits(0).json(), found);
+    let said = trial.run("evaluate pred far/off --dataset far").exits(1);
+    assert!(
+        said.stderr.trim_end().ends_with("far/dataset.json"),
+        "{said:?}"
+    );
+}
+
 #[test]
 fn a_volume_turned_and_back_is_the_same() {
     let trial = dataset();

@@ -3,5 +3,6 @@
 mod data;
 mod plan;
 mod runs;
+mod synth;
 mod trial;
 mod usage;

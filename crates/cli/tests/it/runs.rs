@@ -167,6 +167,63 @@ fn an_interrupted_run_continues() {
     assert!(predicted.stdout.contains("1 segmented"), "{predicted:?}");
 }
 
+/// A run that is killed before its first checkpoint still knows how long it was to last, and what it
+/// was told since.
+#[test]
+fn a_killed_run_keeps_its_budget() {
+    let trial = study();
+    let planned = "--set plan.base_features=2 --set plan.max_features_2d=4 \
+        --set plan.max_features_3d=4 --ram 2GB --fold all";
+    for (recipe, sizes) in [("source-only", TINY), ("segment", planned)] {
+        let run = format!("run-{recipe}");
+        let kill = |arguments: &str| {
+            let mut child = trial
+                .command(arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("the built program starts");
+            let mut lines = BufReader::new(child.stderr.take().expect("piped"))
+                .lines()
+                .map_while(Result::ok);
+            assert!(lines.any(|line| line.starts_with("training   0%")));
+            child.kill().expect("killed");
+            child.wait().expect("an end");
+        };
+        kill(&format!(
+            "train {recipe} --source ct --out {run} --steps 1000000 {sizes}"
+        ));
+        assert!(!trial.path(&run).join("state").exists());
+        let manifest = || {
+            let text = fs::read_to_string(trial.path(&run).join("manifest.json"));
+            let text = text.expect("a manifest");
+            serde_json::from_str::<serde_json::Value>(&text).expect("JSON")
+        };
+        assert_eq!(manifest()["budget"], json!({"steps": 1_000_000}));
+        kill(&format!("train --resume --out {run} --steps 100000"));
+        assert_eq!(manifest()["budget"], json!({"steps": 100_000}));
+        let text = manifest().to_string().replace("100000", "3");
+        trial.write_text(&format!("{run}/manifest.json"), &text);
+        let json = trial
+            .run(&format!("train --resume --out {run} --json"))
+            .exits(0)
+            .json();
+        assert_eq!(json["steps"], 3, "{recipe}");
+    }
+}
+
+/// Inference alone, without the steps that take minutes on large volumes.
+#[test]
+fn inference_is_measured_without_training() {
+    let trial = Trial::new();
+    let arguments = "bench train --steps 0 --filter 40×56×40 --json -q";
+    let json = trial.run(arguments).exits(0).json();
+    let rows = json["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 1, "{json}");
+    assert_eq!(rows[0]["pass"], "infer");
+    assert!(rows[0]["ours_ms"].as_f64().is_some_and(|ms| ms > 0.0));
+}
+
 /// The demo makes all it promises, twice the same where steps are counted.
 #[test]
 fn the_demo_is_complete_and_repeatable() {

@@ -9,6 +9,7 @@ const VERBS: [&str; 10] = [
     "plan",
     "convert",
     "train",
+    "synth",
     "translate",
     "predict",
     "evaluate",
@@ -66,6 +67,8 @@ fn wrong_usage_exits_with_two_and_names_the_right_word() {
         ("predict run . .", "another place than IN"),
         ("bench ops --filter tensor", "the rows are: conv2d"),
         ("bench train --peer-script x", "--peer <PYTHON>"),
+        ("bench train --steps 1", "--steps"),
+        ("bench train --steps 0 --reference", "--reference"),
     ];
     for (arguments, expected) in cases {
         let said = trial.run(arguments).exits(2);

@@ -9,14 +9,14 @@ use super::Common;
 use crate::bench::report::Report;
 use crate::bench::{serve, steps};
 use crate::context::{Context, Outcome};
+use crate::error::Usage;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     common: Common,
-    /// Training steps of each side, the first of which is not timed
-    #[arg(long, value_name = "N", default_value_t = 10,
-          value_parser = clap::value_parser!(u16).range(2..))]
+    /// Training steps of each side, the first of which is not timed; 0 measures inference alone
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = none_or_timed)]
     steps: u16,
     /// Have the peer take the steps in f64 too: tells what rounding alone does to the losses
     #[arg(long)]
@@ -32,12 +32,26 @@ enum Side {
     Ours,
 }
 
+/// None, or enough that one is timed.
+fn none_or_timed(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(1) | Err(_) => Err("expected 0, or a number from 2 to 65535".into()),
+        Ok(steps) => Ok(steps),
+    }
+}
+
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     if let Some(Side::Ours) = args.side {
         // The program that started this one is who stops it.
         let _quiet = context.progress()?;
         serve::serve(context.processor()?)?;
         return Ok(Outcome::Done);
+    }
+    if args.reference && args.steps == 0 {
+        return Err(Usage::error(
+            "expected --reference with training steps, found --steps 0; leave one of them out"
+                .to_owned(),
+        ));
     }
     let chosen = args.common.choose(steps::list(), steps::name)?;
     let machine = super::machine(context).with_device(context.processor()?.driver_name());
