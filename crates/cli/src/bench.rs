@@ -14,3 +14,4 @@ pub(crate) mod report;
 pub(crate) mod serve;
 pub(crate) mod single;
 pub(crate) mod steps;
+pub(crate) mod synth;

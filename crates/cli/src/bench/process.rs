@@ -40,11 +40,11 @@ impl Process {
         })
     }
 
-    /// This program's other side: `crossmod bench train --side ours`.
-    pub(crate) fn ours(threads: usize, device: Kind) -> anyhow::Result<Self> {
+    /// This program's other side, such as `crossmod bench train --side ours`.
+    pub(crate) fn ours(what: &str, threads: usize, device: Kind) -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("could not find this program's file")?;
         let threads = threads.to_string();
-        let arguments = ["bench", "train", "--side", "ours", "--quiet", "--threads"];
+        let arguments = ["bench", what, "--side", "ours", "--quiet", "--threads"];
         let mut command = Command::new(program);
         command.args(arguments).arg(threads);
         Self::start(command.args(["--device", device.name()]))

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use crossmod_learn::Progress;
 use crossmod_learn::bench::StepConfig;
 use crossmod_learn::device::Kind;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::compare::{Side, Turns, median};
@@ -74,7 +75,7 @@ fn joined(features: &[usize]) -> String {
 type Trajectory = Vec<Map<String, Value>>;
 
 /// A process that trains or infers.
-struct Runner<'a> {
+pub(super) struct Runner<'a> {
     process: &'a mut Process,
     request: Value,
     losses: Trajectory,
@@ -129,7 +130,7 @@ pub(crate) fn rows(
     let [weights, inputs] =
         ["weights", "inputs"].map(|name| plan.scratch.join(format!("{name}.safetensors")));
     let from = |config: &Value| json!({ "step": config, "weights": weights, "inputs": inputs, "repeat": 0 });
-    let mut ours = Process::ours(plan.threads, plan.device)?;
+    let mut ours = Process::ours("train", plan.threads, plan.device)?;
     ours.ask(&json!({ "start": config, "weights": weights, "inputs": inputs }))?;
     let mut peer = plan.peer.map(|peer| peer.start()).transpose()?;
     let peers = peer.as_mut();
@@ -180,11 +181,11 @@ pub(crate) fn rows(
 }
 
 /// Ours first, then the peer's with their allocators.
-fn runners<'a>(
+pub(super) fn runners<'a>(
     ours: &'a mut Process,
     peers: &'a mut [(String, Process)],
     what: &str,
-    config: &StepConfig,
+    config: &impl Serialize,
 ) -> (Vec<String>, Vec<Runner<'a>>) {
     let mut names = vec![String::new()];
     let mut runners = vec![Runner::new(ours, what, json!(config))];
@@ -195,7 +196,9 @@ fn runners<'a>(
     (names, runners)
 }
 
-fn compare(
+/// A row without a name: the medians of all rounds but the first, the peer with the allocator that
+/// suits it best.
+pub(super) fn compare(
     names: &[String],
     runners: &mut [Runner<'_>],
     rounds: usize,

@@ -1,5 +1,6 @@
 //! `crossmod bench`: how fast the arithmetic is, beside a peer.
 
+mod synth;
 mod train;
 
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ enum What {
     Ops(OpsArgs),
     /// Whole training steps and inference, with losses and memory compared
     Train(train::Args),
+    /// Images made of a label map by SynthSeg's steps, beside TorchIO and MONAI
+    Synth(synth::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,6 +114,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     match &args.what {
         What::Ops(args) => run_ops(args, context),
         What::Train(args) => train::run(args, context),
+        What::Synth(args) => synth::run(args, context),
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// A volume, or a folder of PNG slices
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// A file (.nii.gz, .nii, .png), or a name without ending for a folder of PNG slices
+    /// A file (.nii.gz, .nii, .nrrd, .png), or a name without ending for a folder of PNG slices
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Turn the axes to grow in these directions, such as RAS

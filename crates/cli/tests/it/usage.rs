@@ -2,7 +2,7 @@
 
 use crate::trial::Trial;
 
-const VERBS: [&str; 10] = [
+const VERBS: [&str; 11] = [
     "demo",
     "info",
     "check",

@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 /// The sides that this program can be by itself.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Side {
+pub(super) enum Side {
     Ours,
 }
 
@@ -77,10 +77,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// A folder of this process among the system's temporary ones; removed when dropped.
-struct Scratch(PathBuf);
+pub(super) struct Scratch(pub(super) PathBuf);
 
 impl Scratch {
-    fn new() -> anyhow::Result<Self> {
+    pub(super) fn new() -> anyhow::Result<Self> {
         let name = format!("crossmod-bench-{}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder)

@@ -68,11 +68,11 @@ pub(super) fn decide(
     for (i, (teller, file)) in tellers.iter_mut().zip(files).enumerate() {
         let source = match file {
             Some(file) => Source::File(file),
-            None => Source::Slices {
+            None => Source::Windows(Box::new(Windows {
                 sliding: parts[i].sliding(&case, &shown[i], outputs, teller)?,
                 onto: prepared[i].onto_cut()?,
                 near: Vec::new(),
-            },
+            })),
         };
         sources.push((source, parts[i].nets.len() as f32 / nets as f32));
     }
@@ -124,13 +124,17 @@ fn run(mut sliding: Sliding<'_>, [nx, ny, nz]: [usize; 3]) -> Result<()> {
 /// What a part's probabilities come from.
 enum Source<'a> {
     /// Windows that run when their slices are asked for.
-    Slices {
-        sliding: Sliding<'a>,
-        onto: AlignedSlices,
-        near: Vec<f32>,
-    },
+    Windows(Box<Windows<'a>>),
     /// A file on the shared grid.
     File(Scratch),
+}
+
+/// Windows on a part's working grid, and the way from there to the shared one.
+struct Windows<'a> {
+    sliding: Sliding<'a>,
+    onto: AlignedSlices,
+    /// The slices of the working grid that are needed.
+    near: Vec<f32>,
 }
 
 impl Source<'_> {
@@ -143,11 +147,12 @@ impl Source<'_> {
         out: &mut [f32],
     ) -> Result<()> {
         match self {
-            Self::Slices {
-                sliding,
-                onto,
-                near,
-            } => {
+            Self::Windows(windows) => {
+                let Windows {
+                    sliding,
+                    onto,
+                    near,
+                } = &mut **windows;
                 let needed = onto.needed(slices.clone());
                 near.resize(onto.area() * needed.len(), 0.0);
                 sliding.read(output, needed, near)?;
