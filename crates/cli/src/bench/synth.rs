@@ -110,7 +110,7 @@ fn answer(request: &str, held: &mut Option<Held>) -> anyhow::Result<Value> {
         serde_json::from_str(request).context("expected a request of `crossmod bench synth`")?;
     if held.as_ref().is_none_or(|held| held.path != request.make) {
         let labels = io::read_labels(&request.make)?;
-        let (scheme, _) = LabelScheme::guess(labels.counts().into_keys().collect(), None);
+        let (scheme, _) = LabelScheme::guess(labels.counts().into_keys(), None);
         *held = Some(Held {
             scene: scheme.scene(labels, None)?,
             generator: Generator::new(SynthRecipe::load(RECIPE, &[])?)?,
