@@ -11,6 +11,7 @@ use crate::segment::plan::{Channel, Class};
 use crate::segment::store::tests::{Study, halves, on_two, place, plan};
 
 mod changes;
+mod made;
 
 const SHAPES: [[usize; 3]; 3] = [[12, 10, 8], [9, 14, 7], [16, 6, 11]];
 
@@ -65,10 +66,20 @@ fn coordinates(patch: [usize; 3]) -> (Study, SegmentationPlan) {
 
 /// The records of a batch whose patches are all cut.
 fn cuts(batch: &PatchBatch) -> impl Iterator<Item = &PatchDraw> {
-    batch.draws.iter().map(|drawn| match drawn {
+    batch.draws.iter().map(cut)
+}
+
+/// The records of a step whose patches are all cut.
+fn drawn(patches: &Patches, step: u64) -> Vec<PatchDraw> {
+    let drawn = patches.draw(step).expect("drawn");
+    drawn.iter().map(|drawn| cut(drawn).clone()).collect()
+}
+
+fn cut(drawn: &Drawn) -> &PatchDraw {
+    match drawn {
         Drawn::Cut(draw) => draw,
-        Drawn::Made { .. } => panic!("expected patches to be cut"),
-    })
+        Drawn::Made { .. } => panic!("expected a patch that is cut"),
+    }
 }
 
 /// A record that does nothing to a patch.
@@ -246,7 +257,7 @@ fn a_turned_and_enlarged_blob_lands_where_it_should() {
         deformation: Deformation::new([0.0, 0.0, angle], [scale; 3], [0.0; 3], [1.0; 3]),
         ..still(centre, 1)
     };
-    let batch = patches.make(vec![draw]).expect("a patch");
+    let batch = patches.make(vec![Drawn::Cut(draw)]).expect("a patch");
     let [dx, dy, dz] = [0, 1, 2].map(|a| blob[a] - centre[a]);
     let (sin, cos) = angle.sin_cos();
     let expected = [cos * dx + sin * dy, cos * dy - sin * dx, dz].map(|d| 11.5 + scale * d);
@@ -342,7 +353,7 @@ fn a_third_of_each_batch_shows_every_class_as_often() {
         let mut cases = [0; 3];
         let patches = patches(&study, plan, &PatchConfig::plain());
         for step in 0..600 {
-            for (i, draw) in patches.draw(step).expect("drawn").into_iter().enumerate() {
+            for (i, draw) in drawn(&patches, step).into_iter().enumerate() {
                 cases[draw.case] += 1;
                 if draw.case < 2 {
                     let middle = draw.centre.map(|v| v as usize);
@@ -372,7 +383,7 @@ fn a_third_of_each_batch_shows_every_class_as_often() {
     );
     let patches = patches(&study, &plan, &PatchConfig::plain());
     for step in 0..50 {
-        for draw in patches.draw(step).expect("drawn") {
+        for draw in drawn(&patches, step) {
             assert!(label(draw.centre.map(|v| v as usize)) > 0);
         }
     }

@@ -12,7 +12,7 @@ fn changes_come_as_often_and_as_large_as_nnunet_makes_them() {
     let mut found: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut n = 0.0;
     for step in 0..60 {
-        for draw in patches.draw(step).expect("drawn") {
+        for draw in drawn(&patches, step) {
             n += 1.0;
             let mut note = |name, value: Option<f64>| {
                 found.entry(name).or_default().extend(value);
@@ -88,7 +88,10 @@ fn intensities_are_changed_as_recorded() {
     let with = |change: &dyn Fn(&mut PatchDraw)| {
         let mut draw = still([7.5; 3], 1);
         change(&mut draw);
-        patches.make(vec![draw]).expect("a patch").images
+        patches
+            .make(vec![Drawn::Cut(draw)])
+            .expect("a patch")
+            .images
     };
     assert_eq!(with(&|_| ()), values);
     let sd = |values: &[f32]| {
@@ -134,7 +137,7 @@ fn nothing_appears_where_nothing_was_shown() {
     let patches = patches(&study, &plan, &PatchConfig::plain());
     let mut draw = still([6.5; 3], 1);
     draw.noise = Some(Noise { sd: 0.1, seed: 1 });
-    let batch = patches.make(vec![draw]).expect("a patch");
+    let batch = patches.make(vec![Drawn::Cut(draw)]).expect("a patch");
     for i in 0..2744 {
         let at = [i % 14, i / 14 % 14, i / 196];
         // The case was cut to 13 voxels, and the patch, of 16, begins 1 before it.
