@@ -131,7 +131,8 @@ fn a_grid_past_the_ends_is_refused() {
     let scan = Scan::plan(&small(), &helix(1.0, 100.0), &grid(20, 4.0, 0.0, 2.0, 10));
     let scan = scan.expect("a scan");
     let longer = grid(20, 4.0, -2.0, 2.0, 10);
-    let rays = PhantomRays::new(&scan, &head());
+    let head = head();
+    let rays = PhantomRays::new(&scan, &head);
     let settings = Reconstruction::default();
     let found = reconstruct(&scan, &rays, &settings, &longer, &mut |_| ());
     let message = found.expect_err("past the end").to_string();
@@ -144,14 +145,15 @@ fn slabs_threads_and_sources_make_no_difference() {
     let target = grid(40, 4.0, 20.0, 1.7, 21);
     let scan = Scan::plan(&small(), &helix(0.9, 100.0), &target).expect("a scan");
     let settings = Reconstruction::default();
-    let whole = image(&scan, &head(), &settings, &target);
+    let head = head();
+    let whole = image(&scan, &head, &settings, &target);
     for slab in [3, 8, 21] {
         let settings = Reconstruction {
             slab,
             ..settings.clone()
         };
         let mut shares = Vec::new();
-        let rays = PhantomRays::new(&scan, &head());
+        let rays = PhantomRays::new(&scan, &head);
         let found = reconstruct(&scan, &rays, &settings, &target, &mut |share| {
             shares.push(share)
         });
@@ -162,7 +164,7 @@ fn slabs_threads_and_sources_make_no_difference() {
         assert_eq!(shares.len(), 21usize.div_ceil(slab));
         assert_eq!(shares.last(), Some(&1.0));
     }
-    let stored = StoredProjections::collect(&scan, &PhantomRays::new(&scan, &head()));
+    let stored = StoredProjections::collect(&scan, &PhantomRays::new(&scan, &head));
     let stored = stored.expect("projections");
     for threads in [1, 3] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
