@@ -220,7 +220,7 @@ impl<V: Lanes> Rows<'_, V> {
             let u = off.mul_add(self.scale, self.shift);
             let u = u.max(V::splat(-0.5)).min(V::splat(0.5));
             let square = u.mul(u);
-            let odd = square.mul_add(V::splat(-1.143_489_2), V::splat(2.566_843_9));
+            let odd = square.mul_add(V::splat(-1.143_489_2), V::splat(2.566_844));
             let odd = odd.mul_add(square, V::splat(-1.570_242_9));
             odd.mul_add(u, V::splat(0.5 - 1e-6)).max(V::splat(0.0))
         }

@@ -100,7 +100,7 @@ fn tiles_agree_with_the_formula() {
         let first_t = -((nodes / 2) as f64) * scan.scanner().ray_spacing_mm();
         let coarse = Backprojector::new(&scan, first_t, nodes, 0.6);
         let fine = Backprojector {
-            s_step_mm: coarse.s_step_mm / 16.0,
+            s_step_mm: coarse.s_step_mm / 32.0,
             ..Backprojector::new(&scan, first_t, nodes, 0.6)
         };
         let (data, view_len) = views(scan.views() - 2 * scan.fan_margin(), nodes, rows);
@@ -119,7 +119,7 @@ fn tiles_agree_with_the_formula() {
             view_len,
         };
         // Errors of sums of 30 values about 1 that differ between partners by as much.
-        for (of, most_rms, most) in [(&coarse, 0.06, 0.25), (&fine, 1e-3, 0.01)] {
+        for (of, most_rms, most) in [(&coarse, 0.2, 0.6), (&fine, 1e-3, 0.01)] {
             let mut portable = None;
             for level in Level::all() {
                 let out =

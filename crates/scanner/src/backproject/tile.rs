@@ -292,8 +292,8 @@ mod tests {
     /// The part of a turned square in a strip against places all over it.
     #[test]
     fn a_strip_of_a_rectangle_holds_its_places() {
-        for step in 0..90 {
-            let (sin, cos) = (f64::from(step) * 0.0698).sin_cos();
+        for step in 0..24 {
+            let (sin, cos) = (f64::from(step) * 0.2618).sin_cos();
             let turn = |x: f64, y: f64| [3.0 + x * cos - y * sin, -2.0 + x * sin + y * cos];
             let corners = [
                 turn(-4.0, -6.0),
@@ -305,9 +305,9 @@ mod tests {
                 let (low, high) = (f64::from(low), f64::from(low) + 2.0);
                 let (first, last) = between(&corners, low, high);
                 let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
-                for i in 0..=400 {
-                    for j in 0..=400 {
-                        let [t, s] = turn(0.02 * f64::from(i) - 4.0, 0.03 * f64::from(j) - 6.0);
+                for i in 0..=160 {
+                    for j in 0..=160 {
+                        let [t, s] = turn(0.05 * f64::from(i) - 4.0, 0.075 * f64::from(j) - 6.0);
                         if (low..=high).contains(&t) {
                             least = least.min(s);
                             most = most.max(s);
@@ -318,10 +318,10 @@ mod tests {
                     continue;
                 }
                 assert!(
-                    first <= least + 1e-9 && first > least - 0.2,
+                    first <= least + 1e-9 && first > least - 0.5,
                     "{first} {least}"
                 );
-                assert!(last >= most - 1e-9 && last < most + 0.2, "{last} {most}");
+                assert!(last >= most - 1e-9 && last < most + 0.5, "{last} {most}");
             }
         }
     }

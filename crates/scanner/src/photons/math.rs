@@ -60,7 +60,7 @@ pub(crate) fn sin_cos_of_turn(turns: f32) -> [f32; 2] {
     let sin = sin * square + 8.333_333e-3;
     let sin = sin * square - 1.666_666_7e-1;
     let sin = sin * square * x + x;
-    let cos = -2.755_731_9e-7 * square + 2.480_158_7e-5;
+    let cos = -2.755_732e-7 * square + 2.480_158_7e-5;
     let cos = cos * square - 1.388_888_9e-3;
     let cos = cos * square + 4.166_666_7e-2;
     let cos = cos * square - 0.5;

@@ -52,9 +52,9 @@ impl Strides {
 
     fn end_points(&self, shape: [usize; 3]) -> Option<[isize; 2]> {
         let mut ends = [isize::try_from(self.first).ok()?; 2];
-        for axis in 0..3 {
-            let last = isize::try_from(shape[axis].checked_sub(1)?).ok()?;
-            let reach = last.checked_mul(self.step[axis])?;
+        for (voxels, step) in shape.into_iter().zip(self.step) {
+            let last = isize::try_from(voxels.checked_sub(1)?).ok()?;
+            let reach = last.checked_mul(step)?;
             ends[usize::from(reach > 0)] = ends[usize::from(reach > 0)].checked_add(reach)?;
         }
         Some(ends)

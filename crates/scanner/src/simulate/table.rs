@@ -71,11 +71,11 @@ impl Table {
         let spacing = self.own.spacing_mm();
         let mut first = [0; 3];
         let mut step = [0; 3];
-        for world in 0..3 {
-            let voxel = self.axes[world];
-            step[world] = steps[voxel];
-            if self.against[world] {
-                step[world] = -steps[voxel];
+        let along = self.axes.into_iter().zip(self.against);
+        for (step, (voxel, against)) in step.iter_mut().zip(along) {
+            *step = steps[voxel];
+            if against {
+                *step = -steps[voxel];
                 first[voxel] = shape[voxel] - 1;
             }
         }

@@ -1,8 +1,8 @@
 //! Which structures a step is about: the `of` of a recipe.
 //!
-//! An entry is a class, a name or a value written as text; case and whether words are joined by `_` or
-//! spaces make no difference. What a case does not hold is passed over, since not every patient has
-//! every structure.
+//! An entry is a class, a name, the beginning of one and a `*`, or a value written as text; case and
+//! whether words are joined by `_` or spaces make no difference. What a case does not hold is passed
+//! over, since not every patient has every structure.
 
 use std::collections::BTreeMap;
 
@@ -29,15 +29,12 @@ pub(super) fn chosen(of: &[String], scene: &Scene) -> BTreeMap<String, Vec<u16>>
     classes
 }
 
-fn alike(a: &str, b: &str) -> bool {
-    let plain = |c: char| {
-        if c == '_' {
-            ' '
-        } else {
-            c.to_ascii_lowercase()
-        }
-    };
-    a.chars().map(plain).eq(b.chars().map(plain))
+fn alike(entry: &str, name: &str) -> bool {
+    let plain = |text: &str| text.replace('_', " ").to_lowercase();
+    match entry.strip_suffix('*') {
+        Some(beginning) => plain(name).starts_with(&plain(beginning)),
+        None => plain(name) == plain(entry),
+    }
 }
 
 /// For every value, 1 + the place in `groups` that holds it; 0 where none does.
@@ -70,6 +67,8 @@ mod tests {
         assert_eq!(of(&["organ"]), [1, 2]);
         assert_eq!(of(&["Right_organ", "background"]), [0, 2]);
         assert_eq!(of(&["3", "9", "spleen"]), [3]);
+        assert_eq!(of(&["Left*", "label*"]), [1, 3]);
+        assert_eq!(of(&["*"]), [0, 1, 2, 3]);
         let places = places([&[2, 3][..], &[1]]);
         assert_eq!(places[..5], [0, 2, 1, 1, 0]);
     }

@@ -18,12 +18,12 @@
 //! # let recipe = crossmod_synth::SynthRecipe::parse(r#"
 //! [[steps]]
 //! step = "metal"
-//! of = ["vertebra", "hip"]           # classes, names or values; none: all that is learnt
+//! of = ["vertebrae*", "hip"]         # classes, names or values; none: all that is learnt
 //! p = 0.1
 //! count = [1, 4]
 //! kinds = ["screw", "clip", "needle", "stem"]
 //! attenuation_mm = [0.25, 0.64]
-//! hardening = [0.02, 0.1]            # share of its line integral that a ray of 1 lacks
+//! hardening = [0.01, 0.05]           # share of its line integral that a ray of 1 lacks
 //! photons = [2e4, 2e5]               # in each ray, before the body
 //! body = 4.0                         # line integral of the body without metal
 //! # "#, &[])?;
@@ -82,7 +82,7 @@ pub enum Kind {
     Clip,
     /// Of biopsy or ablation: 60 to 150 long, radius 0.6 to 1.
     Needle,
-    /// Of an implant: 60 to 130 long, radius 7 to 14.
+    /// Of an implant: 60 to 130 long, radius 4 to 8.
     Stem,
 }
 
@@ -95,7 +95,7 @@ impl Default for Metal {
             count: [1, 4],
             kinds: vec![Kind::Screw, Kind::Clip, Kind::Needle, Kind::Stem],
             attenuation_mm: [0.25, 0.64],
-            hardening: [0.02, 0.1],
+            hardening: [0.01, 0.05],
             photons: [2e4, 2e5],
             body: 4.0,
         }
@@ -116,7 +116,7 @@ impl Kind {
         match self {
             Self::Screw => [2.0, 4.0],
             Self::Clip | Self::Needle => [0.6, 1.0],
-            Self::Stem => [7.0, 14.0],
+            Self::Stem => [4.0, 8.0],
         }
     }
 }

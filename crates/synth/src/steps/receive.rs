@@ -17,8 +17,8 @@
 //! step = "receive"
 //! p = 0.5
 //! coils = [4, 12]
-//! distance = [1.0, 1.5]    # of coils from the middle, by half the width
-//! radius = [0.4, 1.0]      # of coils, by half the width
+//! distance = [1.2, 1.8]    # of coils from the middle, by half the width
+//! radius = [0.6, 1.2]      # of coils, by half the width
 //! gain = [0.7, 1.3]
 //! strength = [0.0, 1.0]
 //! # "#, &[])?;
@@ -59,8 +59,8 @@ impl Default for Receive {
         Self {
             p: 0.5,
             coils: [4, 12],
-            distance: [1.0, 1.5],
-            radius: [0.4, 1.0],
+            distance: [1.2, 1.8],
+            radius: [0.6, 1.2],
             gain: [0.7, 1.3],
             strength: [0.0, 1.0],
         }
