@@ -148,7 +148,15 @@ fn noise_power(image: &Image, slices: std::ops::Range<usize>, n: usize) -> Vec<f
     let mut sums = vec![(0.0, 0.0); n / 2];
     for z in slices {
         let slice = image.slice_z(z);
-        let at = |x: usize, y: usize| f64::from(slice[x0 + x + nx * (y0 + y)]);
+        let pixel = |x: usize, y: usize| f64::from(slice[x0 + x + nx * (y0 + y)]);
+        let mean = (0..n * n).map(|i| pixel(i % n, i / n)).sum::<f64>() / (n * n) as f64;
+        // Faded out at the sides, so that strong frequencies do not leak into weak ones.
+        let fade = |i: usize| {
+            (std::f64::consts::PI * (i as f64 + 0.5) / n as f64)
+                .sin()
+                .powi(2)
+        };
+        let at = |x: usize, y: usize| (pixel(x, y) - mean) * fade(x) * fade(y);
         let turn = |k: usize, i: usize| std::f64::consts::TAU * (k * i % n) as f64 / n as f64;
         // Rows first, then columns.
         let rows: Vec<[f64; 2]> = (0..n * n)
@@ -181,8 +189,10 @@ fn noise_power(image: &Image, slices: std::ops::Range<usize>, n: usize) -> Vec<f
         .collect()
 }
 
-/// The noise's spectrum is f W(f)², less what linear interpolation between rays takes, sinc⁴: its
-/// mean frequency is within 10 % for two kernels, and little is left near 0.
+/// The noise's spectrum is f W(f)², repeated beyond the rays' own limit, less what the two linear
+/// interpolations take: a quarter of a channel in rebinning, 1 − 3/8 (1 − cos), and between rays in
+/// backprojection, sinc⁴. Its mean frequency is within 10 % for two kernels, and little is left
+/// near 0.
 #[test]
 fn noise_has_the_spectrum_of_its_kernel() {
     use crate::filter::Kernel;
@@ -206,8 +216,11 @@ fn noise_has_the_spectrum_of_its_kernel() {
         let law = |k: usize| {
             let f = k as f64 / (n as f64 * 1.5);
             let x = 2.0 * f * rays;
-            let sinc = (std::f64::consts::PI * f * rays).sin() / (std::f64::consts::PI * f * rays);
-            f * kernel.window(x, rays).powi(2) * sinc.powi(4)
+            let folded = (x - 2.0 * (x / 2.0).round()).abs();
+            let turn = std::f64::consts::PI * x;
+            let rebinned = 1.0 - 0.375 * (1.0 - turn.cos());
+            let sinc = (turn / 2.0).sin() / (turn / 2.0);
+            folded * kernel.window(folded, rays).powi(2) * rebinned * sinc.powi(4)
         };
         let (found, expected) = (mean(&|k| power[k]), mean(&law));
         assert!(
@@ -215,7 +228,7 @@ fn noise_has_the_spectrum_of_its_kernel() {
             "{kernel:?}: {found} {expected}"
         );
         let most = power.iter().fold(0.0, |a: f64, &b| a.max(b));
-        assert!(power[1] < 0.25 * most, "{kernel:?}: {power:?}");
+        assert!(power[1] < 0.4 * most, "{kernel:?}: {power:?}");
     }
 }
 

@@ -4,8 +4,8 @@
 //! without a label are air below a threshold, and the rest is parted in two by 2-means, here at its exact
 //! optimum (in one dimension that of Otsu, IEEE Trans. Systems, Man, and Cybernetics 9:62, 1979,
 //! doi:10.1109/TSMC.1979.4310076) on a histogram. The paper does not state its threshold: −400 HU is
-//! chosen. Brighter voxels than `most_hu` count as that: else bone that nobody segmented, or that was left
-//! out, would be one of the two classes, and all else the other.
+//! chosen. Brighter voxels than `most_hu` count as that: else bone that nobody segmented would be one of
+//! the two classes, and all else the other.
 //!
 //! Without a scan, from labels alone: in each slice across the body the convex hull of the labels within
 //! `reach_mm` along it, grown by a drawn margin, is the body (no arms); its outermost part, of a drawn

@@ -178,8 +178,10 @@ fn noise_falls_with_the_dose_of_overlapping_turns() {
         "of the law without interpolation: ramp {:.3}, Hann {:.3}",
         kept[0], kept[1]
     );
+    // The interpolations along t leave 0.43 of the ramp's noise and 0.73 of Hann's (the spectrum of
+    // `noise_has_the_spectrum_of_its_kernel`, summed), those along z about two thirds of that.
     assert!(
-        (0.3..0.45).contains(&kept[0]) && (0.42..0.58).contains(&kept[1]),
+        (0.26..0.32).contains(&kept[0]) && (0.42..0.53).contains(&kept[1]),
         "{kept:?}"
     );
 }
