@@ -57,7 +57,7 @@ impl Synthetic {
         let members = plan.classes.iter().flat_map(Class::members);
         Ok(Self {
             parts: Vec::new(),
-            normalisation: channel.normalisation.clone(),
+            normalisation: channel.normalisation,
             values: members.copied().chain([0]).chain(plan.ignore).collect(),
             patch: [x, y, depth],
             plan: plan.clone(),
