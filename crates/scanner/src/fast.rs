@@ -2,7 +2,7 @@
 //!
 //! Reconstruction is linear, so the noise of an image is the reconstruction of the noise in its
 //! projections. Its statistics depend on the counts, which are smooth: the volume is projected at
-//! [`COARSE`] times its voxel size, counted, and the difference to the projections without noise
+//! `COARSE` times its voxel size, counted, and the difference to the projections without noise
 //! is reconstructed and added to the volume. Several times less work in the projection; the
 //! reconstruction remains.
 //!

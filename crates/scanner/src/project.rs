@@ -7,7 +7,7 @@
 //! a channel lie above the same line in the plane, so that the two columns of voxels at a step are
 //! blended once for all of them. Few neighbouring steps are summed before the rows read that sum
 //! at their heights in the middle of the steps: as many as keep every row within
-//! [`DRIFT_VOXELS`] of its height, an error of second order since it is opposite before and after
+//! `DRIFT_VOXELS` of its height, an error of second order since it is opposite before and after
 //! the middle.
 //!
 //! Volumes are attenuation in mm^-1, line integrals have no unit and are stored

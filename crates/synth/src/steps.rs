@@ -1,8 +1,8 @@
 //! The steps of a recipe, one file each.
 //!
-//! A step is a struct of ranges and switches, as a recipe's TOML states it. [`Random::draw`] makes of
-//! it a record of what happens this time, and [`Apply::apply`] does what the record says, which needs
-//! no more random numbers than the seeds in it. Steps find files that they name in [`Random::load`].
+//! A step is a struct of ranges and switches, as a recipe's TOML states it. `Random::draw` makes of
+//! it a record of what happens this time, and `Apply::apply` does what the record says, which needs
+//! no more random numbers than the seeds in it. Steps find files that they name in `Random::load`.
 
 use crossmod_volume::rng::Rng;
 use serde::de::DeserializeOwned;

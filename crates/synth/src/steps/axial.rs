@@ -43,7 +43,7 @@ impl Axial {
         self.across.map(|a| spacing[a])
     }
 
-    /// Place in an array of slices, [slice][second][first], of the first voxel of a row along x, and
+    /// Place in an array of slices, `[slice][second][first]`, of the first voxel of a row along x, and
     /// how far its voxels are from each other there.
     pub(super) fn row(&self, shape: [usize; 3], y: usize, z: usize) -> (usize, usize) {
         let at = [0, y, z];

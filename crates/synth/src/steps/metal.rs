@@ -7,7 +7,7 @@
 //! The streaks are a stand-in for a simulated scan, made from the metal alone: of each slice the path
 //! length through metal along parallel rays gives what beam hardening takes off a ray and the noise of
 //! the few photons that get through, and both are reconstructed by filtered back-projection and added
-//! ([`streaks`]). So there are dark bands between metals and along their long sides and fine streaks
+//! (`streaks`). So there are dark bands between metals and along their long sides and fine streaks
 //! about them, as De Man et al. describe (IEEE Transactions on Nuclear Science 46:691, 1999,
 //! doi:10.1109/23.775600). What the rest of the body takes off a ray is one number for all rays.
 //!

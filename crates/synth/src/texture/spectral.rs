@@ -100,7 +100,7 @@ fn waves(
     Ok(out)
 }
 
-/// Draws the amplitudes of the waves of one frequency along y; [kx][kz].
+/// Draws the amplitudes of the waves of one frequency along y; `[kx][kz]`.
 fn draw(
     plane: &mut [Complex32],
     ky: usize,
@@ -136,7 +136,7 @@ fn draw(
     }
 }
 
-/// One slice from its lines [kx][y], cut to its shape.
+/// One slice from its lines `[kx][y]`, cut to its shape.
 fn rows(
     slice: &mut [f32],
     lines: &[Complex32],
