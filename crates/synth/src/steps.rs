@@ -133,6 +133,8 @@ steps! {
     Vessels: vessels::{Vessels, VesselsDraw},
     /// Grows or shrinks structures.
     Swell: swell::{Swell, SwellDraw},
+    /// Cuts away what lies around structures, such as the skull.
+    Strip: strip::{Strip, StripDraw},
     /// Mixes intensities at borders, as larger voxels see them.
     PartialVolume: partial_volume::{PartialVolume, PartialVolumeDraw},
     /// Moves the patient during an MR scan.
