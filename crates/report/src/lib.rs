@@ -1,13 +1,18 @@
-//! Pictures of images, labels and results.
+//! Numbers and pictures of what was done: sheets, and pages with a viewer.
 
 mod base64;
 mod error;
+mod evaluated;
 mod font;
-pub mod html;
+pub mod page;
+pub mod planes;
 pub mod sheet;
 pub mod tile;
+pub mod volumes;
 
 pub use error::Error;
+pub use page::Page;
+pub use planes::{Plane, Stack};
 pub use sheet::Sheet;
 pub use tile::Tile;
 

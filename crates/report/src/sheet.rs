@@ -10,8 +10,10 @@ use crossmod_volume::io::write_atomic;
 use crate::tile::{Tile, colour};
 use crate::{Error, Result, font};
 
-/// Height of a tile on the sheet, pixels.
+/// Height of a tile on the sheet where none is asked for, pixels.
 const TILE_HEIGHT: usize = 160;
+/// Greatest share of a tile's width that a scale bar takes.
+const BAR: f64 = 1.0 / 3.0;
 /// Room between tiles and about the sheet, pixels.
 const GAP: usize = 6;
 /// Screen pixels per pixel of the font.
@@ -26,11 +28,12 @@ const INK: [u8; 3] = [230, 230, 230];
 const PAPER: [u8; 3] = [16, 16, 16];
 
 /// A captioned grid of tiles.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Sheet {
     columns: Vec<String>,
     rows: Vec<(String, Vec<Tile>)>,
     legend: Vec<(u16, String)>,
+    tile_height: usize,
 }
 
 impl Sheet {
@@ -39,8 +42,17 @@ impl Sheet {
     pub fn new(columns: &[&str]) -> Self {
         Self {
             columns: columns.iter().map(ToString::to_string).collect(),
-            ..Self::default()
+            rows: Vec::new(),
+            legend: Vec::new(),
+            tile_height: TILE_HEIGHT,
         }
+    }
+
+    /// The sheet with tiles so many pixels high.
+    #[must_use]
+    pub fn tile_height(mut self, pixels: usize) -> Self {
+        self.tile_height = pixels.max(1);
+        self
     }
 
     /// Adds a row; it may hold fewer tiles than there are columns.
@@ -91,6 +103,7 @@ impl Sheet {
 
     fn compose(&self) -> Result<Canvas> {
         self.check()?;
+        let tall = self.tile_height;
         let longest = self
             .rows
             .iter()
@@ -104,9 +117,9 @@ impl Sheet {
             .map(|column| {
                 let tiles = self.rows.iter().filter_map(|(_, tiles)| tiles.get(column));
                 tiles
-                    .map(|tile| tile.shown_width(TILE_HEIGHT))
+                    .map(|tile| tile.shown_width(tall))
                     .max()
-                    .unwrap_or(TILE_HEIGHT)
+                    .unwrap_or(tall)
             })
             .collect();
         let head = if self.columns.iter().all(String::is_empty) {
@@ -122,7 +135,7 @@ impl Sheet {
         let (swatches, legend_width) = self.place_legend();
         let tiles_width = left + widths.iter().map(|w| w + GAP).sum::<usize>();
         let width = tiles_width.max(legend_width);
-        let height = GAP + head + self.rows.len() * (TILE_HEIGHT + GAP) + foot;
+        let height = GAP + head + self.rows.len() * (tall + GAP) + foot;
         let mut canvas = Canvas::new(width, height)?;
 
         let mut x = left;
@@ -133,14 +146,16 @@ impl Sheet {
             x += width + GAP;
         }
         for (row, (caption, tiles)) in self.rows.iter().enumerate() {
-            let y = GAP + head + row * (TILE_HEIGHT + GAP);
+            let y = GAP + head + row * (tall + GAP);
             let text = fit(caption, LONGEST_CAPTION);
-            canvas.text(GAP, y + (TILE_HEIGHT - TEXT_HEIGHT) / 2, &text);
+            canvas.text(GAP, y + (tall - TEXT_HEIGHT) / 2, &text);
             let mut x = left;
             for (tile, column) in tiles.iter().zip(&widths) {
-                let shown = tile.shown_width(TILE_HEIGHT);
-                let pixels = tile.resized(shown, TILE_HEIGHT);
-                canvas.paste(x + (column - shown) / 2, y, shown, &pixels);
+                let shown = tile.shown_width(tall);
+                let pixels = tile.resized(shown, tall);
+                let left = x + (column - shown) / 2;
+                canvas.paste(left, y, shown, &pixels);
+                canvas.mark(tile, [left, y], [shown, tall]);
                 x += column + GAP;
             }
         }
@@ -202,6 +217,18 @@ fn fit(caption: &str, most: usize) -> String {
     kept + &".."[..most.min(2)]
 }
 
+/// The longest round length of at most `most_mm`, and how it is written.
+fn bar(most_mm: f64) -> Option<(f64, String)> {
+    let round = [500, 200, 100, 50, 20, 10, 5, 2, 1];
+    let mm = round.into_iter().find(|&mm| f64::from(mm) <= most_mm)?;
+    let text = if mm % 10 == 0 {
+        format!("{} cm", mm / 10)
+    } else {
+        format!("{mm} mm")
+    };
+    Some((f64::from(mm), text))
+}
+
 struct Canvas {
     width: usize,
     height: usize,
@@ -233,6 +260,50 @@ impl Canvas {
                 }
             }
         });
+    }
+
+    /// Letters of the sides and a scale bar, over a tile shown with its corner at `[left, top]`.
+    fn mark(&mut self, tile: &Tile, [left, top]: [usize; 2], [width, height]: [usize; 2]) {
+        let margin = 3;
+        if width < 8 * CHARACTER || height < 6 * TEXT_HEIGHT {
+            return;
+        }
+        if let Some(sides) = tile.sides {
+            let middle = [
+                left + (width - CHARACTER) / 2,
+                top + (height - TEXT_HEIGHT) / 2,
+            ];
+            let [right, bottom] = [
+                left + width - CHARACTER - margin + 1,
+                top + height - TEXT_HEIGHT - margin,
+            ];
+            let places = [
+                [left + margin, middle[1]],
+                [right, middle[1]],
+                [middle[0], top + margin],
+                [middle[0], bottom],
+            ];
+            for (side, [x, y]) in sides.into_iter().zip(places) {
+                self.text(x, y, &side.to_string());
+            }
+        }
+        let step_mm = tile
+            .pixel_mm
+            .map(|mm| mm * tile.height as f64 / height as f64);
+        if let Some((length_mm, text)) = step_mm.and_then(|mm| bar(BAR * width as f64 * mm)) {
+            let long = (length_mm / step_mm.unwrap_or(1.0)).round().max(1.0) as usize;
+            let y = top + height - margin - 2;
+            let right = left + width - margin;
+            let line = vec![INK; long];
+            self.paste(right - long, y, long, &line);
+            self.paste(right - long, y + 1, long, &line);
+            let wide = text.chars().count() * CHARACTER;
+            self.text(
+                right - wide.min(width - margin),
+                y - TEXT_HEIGHT - margin,
+                &text,
+            );
+        }
     }
 
     fn paste(&mut self, left: usize, top: usize, width: usize, pixels: &[[u8; 3]]) {
@@ -294,6 +365,40 @@ mod tests {
         );
     }
 
+    /// A tile of 20 x 20 cm has letters at its sides and a bar of 5 cm.
+    #[test]
+    fn sides_and_scale_are_marked() {
+        let plain = Tile::from_slice(&image(), 0, (1e3, 2e3)).expect("a slice");
+        let tile = plain.clone().placed(['R', 'L', 'A', 'P'], 10.0);
+        let sheet = |tile| Sheet::new(&[""]).row("", vec![tile]).png();
+        let (width, _, bare) = decode(&sheet(plain).expect("a sheet"));
+        let (_, _, data) = decode(&sheet(tile).expect("a sheet"));
+        assert!(!bare.chunks(3).any(|p| p == INK));
+        let inked = |x: usize, y: usize| data[3 * (y * width as usize + x)..][..3] == INK;
+        let run = |y: usize| (100..width as usize).filter(|&x| inked(x, y)).count();
+        // 160 pixels show 200 mm: 50 mm are 40 pixels, three above the tile's lower side.
+        assert_eq!(run(GAP + 160 - 4), 40);
+        let any = |xs: std::ops::Range<usize>, ys: std::ops::Range<usize>| {
+            xs.into_iter()
+                .any(|x| ys.clone().any(|y| inked(GAP + x, GAP + y)))
+        };
+        assert!(
+            any(3..15, 73..87) && any(145..158, 73..87),
+            "left and right"
+        );
+        assert!(
+            any(74..86, 3..17) && any(74..86, 143..157),
+            "top and bottom"
+        );
+    }
+
+    #[test]
+    fn bars_are_round() {
+        assert_eq!(bar(66.0), Some((50.0, "5 cm".into())));
+        assert_eq!(bar(7.0), Some((5.0, "5 mm".into())));
+        assert_eq!(bar(0.3), None);
+    }
+
     #[test]
     fn captions_are_cut_to_fit() {
         assert_eq!(fit("target-supervised", 8), "target..");
@@ -308,6 +413,8 @@ mod tests {
             height: 2,
             pixels: vec![[0; 3]; 4],
             aspect: 1.0,
+            sides: None,
+            pixel_mm: None,
         };
         let crowded = Sheet::new(&["one"]).row("r", vec![tile.clone(), tile.clone()]);
         assert!(crowded.png().is_err());

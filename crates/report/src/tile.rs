@@ -39,6 +39,10 @@ pub struct Tile {
     pub pixels: Vec<[u8; 3]>,
     /// Width of a pixel over its height in the patient.
     pub aspect: f64,
+    /// Letters of the patient's sides at the left, right, top and bottom, where known.
+    pub sides: Option<[char; 4]>,
+    /// Height of a pixel in the patient, where known: a sheet then has a scale bar.
+    pub pixel_mm: Option<f64>,
 }
 
 impl Tile {
@@ -59,7 +63,18 @@ impl Tile {
             height,
             pixels,
             aspect: dx / dy,
+            sides: None,
+            pixel_mm: None,
         })
+    }
+
+    /// The tile with letters of its sides (left, right, top, bottom) and the height of its pixels, for a
+    /// sheet to show.
+    #[must_use]
+    pub fn placed(mut self, sides: [char; 4], pixel_mm: f64) -> Self {
+        self.sides = Some(sides);
+        self.pixel_mm = Some(pixel_mm);
+        self
     }
 
     /// Tints the labelled pixels of slice `z` with a share `alpha` of their colour, and the edge
@@ -232,6 +247,8 @@ mod tests {
             height: 5,
             pixels: vec![[90; 3]; 35],
             aspect: 1.0,
+            sides: None,
+            pixel_mm: None,
         };
         assert!(flat.resized(23, 3).iter().all(|p| *p == [90; 3]));
         let tile = Tile::from_slice(&image(), 0, (0.0, 40.0)).expect("a slice");
