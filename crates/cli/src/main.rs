@@ -10,6 +10,7 @@ mod context;
 mod error;
 mod output;
 mod progress;
+mod serve;
 mod verb;
 
 use std::process::ExitCode;

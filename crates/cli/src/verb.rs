@@ -8,9 +8,12 @@ mod evaluate;
 mod info;
 mod plan;
 mod predict;
+mod report;
+mod shell;
 mod synth;
 mod train;
 mod translate;
+mod view;
 
 use std::path::Path;
 
@@ -42,8 +45,14 @@ pub(crate) enum Verb {
     Predict(predict::Args),
     /// Measure segmentations against the truth
     Evaluate(evaluate::Args),
+    /// Write one page on runs: numbers, curves, cases and a viewer
+    Report(report::Args),
+    /// Look at volumes in the browser
+    View(view::Args),
     /// Measure how fast this program is here, beside PyTorch where wanted
     Bench(bench::Args),
+    /// Print completions for a shell, or write manual pages
+    Shell(shell::Args),
 }
 
 impl Verb {
@@ -59,7 +68,10 @@ impl Verb {
             Self::Translate(args) => translate::run(args, context),
             Self::Predict(args) => predict::run(args, context),
             Self::Evaluate(args) => evaluate::run(args, context),
+            Self::Report(args) => report::run(args, context),
+            Self::View(args) => view::run(args, context),
             Self::Bench(args) => bench::run(args, context),
+            Self::Shell(args) => shell::run(args),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Numbers and pictures of what was done: sheets, and pages with a viewer.
 
 mod base64;
+pub mod case;
 mod error;
 mod evaluated;
 mod font;

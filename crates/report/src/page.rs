@@ -48,6 +48,8 @@ pub struct Page {
     pub pictures: Vec<Picture>,
     /// How it was made: groups of names and values.
     pub facts: Vec<Facts>,
+    /// Files that say how it was made: titles and texts, folded away.
+    pub texts: Vec<(String, String)>,
     /// Command lines that repeat it.
     pub commands: Vec<String>,
     /// Seconds after which a browser loads the page again, while a run trains.
@@ -165,6 +167,10 @@ impl Page {
                 repair => finding.repair.clone(),
             }
         });
+        let texts = self
+            .texts
+            .iter()
+            .map(|(title, text)| context! { title => title.as_str(), text => text.as_str() });
         let facts = self.facts.iter().map(|group| {
             context! { name => group.name.as_str(), facts => group.facts.clone() }
         });
@@ -179,6 +185,7 @@ impl Page {
             curves => self.runs.iter().any(|run| !run.curves.is_empty()),
             pictures => pictures.collect::<Vec<_>>(),
             facts => facts.collect::<Vec<_>>(),
+            texts => texts.collect::<Vec<_>>(),
             commands => self.commands.clone(),
             data => self.data(&evaluated, &cases),
             volumes,

@@ -16,11 +16,13 @@ use crossmod_learn::fit::{Budget, Summary, write_json};
 use crossmod_learn::recipe::{self, Recipe, Request};
 use crossmod_learn::{Error, Progress, window};
 use crossmod_measure::{Evaluation, evaluate_folders};
-use crossmod_report::html::{ReportInput, write_comparison};
+use crossmod_report::case::Keep;
+use crossmod_report::page::{Page, Picture};
 use crossmod_synth::phantom::{LABELS, Study, StudyConfig, write_study};
 use crossmod_volume::io::write_atomic;
 use serde_json::{Map, Value, json};
 
+use super::report::Sources;
 use super::train::positive;
 use crate::context::{Context, Outcome};
 use crate::progress::{Bar, duration};
@@ -127,7 +129,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     progress.stage("drawing");
     let metrics = metrics(&arms, began.elapsed());
     let sheet = pictures::sheet(&study, &args.out)?;
-    show(args, &metrics, sheet, &arms)?;
+    show(args, &study, &metrics, sheet, &mut progress)?;
     drop(progress);
     context.result(&metrics, || table(&arms, &args.out, began.elapsed()))?;
     Ok(Outcome::Done)
@@ -281,38 +283,38 @@ fn metrics(arms: &[Trained], time: Duration) -> Value {
 }
 
 /// Writes `metrics.json`, `sheet.png` and `report.html`.
-fn show(args: &Args, metrics: &Value, sheet: Vec<u8>, arms: &[Trained]) -> anyhow::Result<()> {
+fn show(
+    args: &Args,
+    study: &Study,
+    metrics: &Value,
+    sheet: Vec<u8>,
+    progress: &mut Bar,
+) -> anyhow::Result<()> {
     write_json(&args.out.join("metrics.json"), metrics)?;
     write_atomic(&args.out.join("sheet.png"), |file| file.write_all(&sheet))?;
-    let steps = arms.iter().map(|arm| {
-        let time = duration(Duration::from_secs_f64(arm.summary.seconds));
-        (
-            format!("{} trained", arm.name),
-            format!("{} steps in {time}", arm.summary.steps),
-        )
-    });
-    let facts = [
-        ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("seed".to_owned(), args.seed.to_string()),
-        (
-            "threads".to_owned(),
-            rayon::current_num_threads().to_string(),
-        ),
-    ];
-    let input = ReportInput {
+    let sources = Sources {
+        runs: &ARMS.map(|arm| args.out.join("runs").join(arm.recipe)),
+        predictions: &ARMS.map(|arm| predictions(&args.out, arm.recipe)),
+        truth: Some(&study.mr.join("labelsTs")),
+        images: Some(&study.mr.join("imagesTs")),
+        cases: usize::MAX,
+        keep: Keep::Inside,
+    };
+    let page = Page {
         title: "crossmod demo".into(),
         summary: "Phantoms in two modalities: CT with labels, MR without. A segmentor trained on \
                   the CT alone, one adapted to the MR by SynSeg-Net, and one trained on the MR's \
                   own labels, measured on MR of unseen patients."
             .into(),
-        metrics: metrics.clone(),
-        label_names: organs()
-            .map(|(value, name)| (value, name.to_owned()))
-            .collect(),
-        sheet_png: Some(sheet),
-        facts: facts.into_iter().chain(steps).collect(),
+        pictures: vec![Picture {
+            title: "From the source's labels to the target's".into(),
+            text: "Source and target are different patients.".into(),
+            png: sheet,
+        }],
+        commands: vec![format!("crossmod demo --seed {}", args.seed)],
+        ..sources.page(progress)?
     };
-    Ok(write_comparison(&args.out.join("report.html"), &input)?)
+    Ok(page.write(&args.out.join("report.html"))?)
 }
 
 /// The labelled organs.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crossmod_report::{Sheet, case};
 use crossmod_volume::dataset::{Dataset, Region, stem_and_ending};
 use crossmod_volume::io::{self, Storage};
 use crossmod_volume::space::Orientation;
@@ -10,6 +11,7 @@ use crossmod_volume::{Error, Image};
 use serde::Serialize;
 
 use crate::context::{Context, Outcome};
+use crate::error::Usage;
 
 /// Tells shape, spacing, orientation, type and range of volumes, the values of label maps, and
 /// the cases and labels of datasets.
@@ -18,6 +20,12 @@ pub(crate) struct Args {
     /// Volumes, folders of PNG slices, or datasets
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Also draw slices of the volume, the only FILE then
+    #[arg(long, value_name = "FILE.png")]
+    png: Option<PathBuf>,
+    /// The label map to lay over these slices
+    #[arg(long, value_name = "FILE", requires = "png")]
+    labels: Option<PathBuf>,
 }
 
 /// An image of whole numbers with at most this many values is shown as a label map.
@@ -92,6 +100,15 @@ struct RegionInfo {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    if let Some(png) = &args.png {
+        let [file] = args.files.as_slice() else {
+            return Err(Usage::error(format!(
+                "expected one FILE with --png, found {}",
+                args.files.len()
+            )));
+        };
+        mosaic(file, args.labels.as_deref())?.write_png(png)?;
+    }
     let files: Vec<Entry> = args.files.iter().map(|path| entry(path)).collect();
     let failed = files.iter().any(|e| matches!(e, Entry::Error { .. }));
     let report = Report { files };
@@ -108,6 +125,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     } else {
         Outcome::Done
     })
+}
+
+/// Slices of a volume under its labels.
+fn mosaic(file: &Path, labels: Option<&Path>) -> anyhow::Result<Sheet> {
+    let image = io::read_image(file)?;
+    let labels = labels.map(io::read_labels).transpose()?;
+    let values = labels.iter().flat_map(|labels| labels.counts().into_keys());
+    let names: Vec<(u16, String)> = values
+        .filter(|&value| value != 0)
+        .map(|value| (value, value.to_string()))
+        .collect();
+    Ok(case::mosaic(&image, labels.as_ref(), &names)?)
 }
 
 /// What a path holds. An error is an entry too: the other files are still told about.

@@ -1,0 +1,174 @@
+//! `crossmod report`: one page on what runs did.
+
+mod cases;
+mod gather;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crossmod_learn::Progress as _;
+use crossmod_report::case::Keep;
+use crossmod_report::page::Page;
+use serde_json::json;
+
+use crate::context::{Context, Outcome};
+use crate::error::Usage;
+use crate::progress::Bar;
+use gather::Gathered;
+
+/// Cases that can be looked at, unless it is said how many.
+const CASES: usize = 12;
+/// How often `--watch` looks at the log.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Writes one page on a run, or on several side by side: numbers with box plots and tests, every case
+/// with its slices, a viewer, the curves of training, and how it was made. It needs no network and
+/// can be sent to someone.
+///
+/// A run of `segment` is shown with its validation. For other cases, name the predictions of each run
+/// and what they are to be measured against.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod report runs/liver\n  \
+    crossmod report runs/source-only runs/synseg --predictions out/source-only \
+    --predictions out/synseg --truth data/labelsTs --images data/imagesTs\n  \
+    crossmod report runs/liver --watch")]
+pub(crate) struct Args {
+    /// The runs' folders
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// What a run predicted, in the order of the runs
+    #[arg(long, value_name = "FOLDER")]
+    predictions: Vec<PathBuf>,
+    /// The true label maps of these cases
+    #[arg(long, value_name = "FOLDER", requires = "predictions")]
+    truth: Option<PathBuf>,
+    /// The images of these cases
+    #[arg(long, value_name = "FOLDER", requires = "predictions")]
+    images: Option<PathBuf>,
+    /// The page [default: report.html in the first run's folder]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How many cases can be looked at: three in four the worst, the others the best
+    #[arg(long, value_name = "N", default_value_t = CASES)]
+    cases: usize,
+    /// Put volumes into a folder beside the page rather than into it
+    #[arg(long)]
+    beside: bool,
+    /// Leave out the viewer and its volumes
+    #[arg(long, conflicts_with = "beside")]
+    no_viewer: bool,
+    /// Write the page again while the run trains, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    if !args.predictions.is_empty() && args.predictions.len() != args.runs.len() {
+        return Err(Usage::error(format!(
+            "expected --predictions for each of the {} runs, found {}",
+            args.runs.len(),
+            args.predictions.len()
+        )));
+    }
+    let out = match (&args.out, args.runs.first()) {
+        (Some(out), _) => out.clone(),
+        (None, Some(run)) => run.join("report.html"),
+        (None, None) => return Err(Usage::error("expected a run")),
+    };
+    let sources = Sources {
+        runs: &args.runs,
+        predictions: &args.predictions,
+        truth: args.truth.as_deref(),
+        images: args.images.as_deref(),
+        cases: args.cases,
+        keep: match (args.no_viewer, args.beside) {
+            (true, _) => Keep::Nowhere,
+            (false, true) => Keep::Beside,
+            (false, false) => Keep::Inside,
+        },
+    };
+    let mut progress = context.progress()?;
+    loop {
+        let seen = changed(&args.runs);
+        let mut page = sources.page(&mut progress)?;
+        page.refresh = args.watch.then_some(LOOK.as_secs() as u32 * 2);
+        page.write(&out)?;
+        if !args.watch {
+            break;
+        }
+        progress.stage(&format!("{} is up to date; Ctrl-C ends", out.display()));
+        while changed(&args.runs) == seen {
+            std::thread::sleep(LOOK);
+            if progress.cancelled() {
+                return Ok(Outcome::Done);
+            }
+        }
+    }
+    drop(progress);
+    let megabytes = out.metadata().map_or(0.0, |m| m.len() as f64 / 1e6);
+    context.result(&json!({ "report": out, "megabytes": megabytes }), || {
+        format!("{} ({megabytes:.1} MB)\n", out.display())
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// When each run's log and results were written last.
+fn changed(runs: &[PathBuf]) -> Vec<Option<SystemTime>> {
+    let files = ["log.jsonl", "metrics.json"];
+    let time = |path: PathBuf| path.metadata().and_then(|m| m.modified()).ok();
+    runs.iter()
+        .flat_map(|run| files.map(|file| time(run.join(file))))
+        .collect()
+}
+
+/// What a page is made of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// The runs' folders.
+    pub(super) runs: &'a [PathBuf],
+    /// What each run predicted; none: what it holds itself.
+    pub(super) predictions: &'a [PathBuf],
+    /// The truth of these cases.
+    pub(super) truth: Option<&'a Path>,
+    /// Their images.
+    pub(super) images: Option<&'a Path>,
+    /// How many cases can be looked at.
+    pub(super) cases: usize,
+    /// Where their volumes go.
+    pub(super) keep: Keep,
+}
+
+impl Sources<'_> {
+    /// Reads the runs, measures predictions where there is a truth, and draws the cases.
+    pub(super) fn page(&self, progress: &mut Bar) -> anyhow::Result<Page> {
+        progress.stage("reading runs");
+        let mut gathered = Vec::new();
+        for (i, run) in self.runs.iter().enumerate() {
+            let predictions = self.predictions.get(i).map(PathBuf::as_path);
+            gathered.push(Gathered::of(run, predictions, self.truth)?);
+        }
+        let mut page = gather::page(&gathered);
+        if self.cases > 0 {
+            progress.stage("drawing cases");
+            let files = cases::Files::of(&gathered, self.images, self.truth)?;
+            let chosen = files.chosen(&page.runs, self.cases);
+            for (i, case) in chosen.iter().enumerate() {
+                progress.update(i as f64 / chosen.len() as f64, case);
+                let shown = files.shown(case, &page.label_names, self.keep)?;
+                page.cases.push(shown);
+            }
+        }
+        Ok(page)
+    }
+}
+
+/// A folder's name, for people.
+fn name_of(folder: &Path) -> String {
+    let whole = folder.canonicalize();
+    let path = whole.as_deref().unwrap_or(folder);
+    path.file_name().map_or_else(
+        || folder.display().to_string(),
+        |n| n.to_string_lossy().into_owned(),
+    )
+}

@@ -1,0 +1,305 @@
+//! What run folders hold, as a page shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crossmod_learn::fit::{Manifest, Row, RunFolder, read_log};
+use crossmod_measure::evaluate_folders;
+use crossmod_report::page::{Curve, Facts, Finding, Page, Run};
+use crossmod_volume::dataset::{self, Dataset, Severity};
+use serde_json::Value;
+
+use super::name_of;
+
+/// Most findings about data that a page shows.
+const MOST_FINDINGS: usize = 20;
+
+/// One run.
+pub(super) struct Gathered {
+    pub(super) name: String,
+    pub(super) folder: PathBuf,
+    pub(super) manifest: Option<Manifest>,
+    /// What it predicted, as label maps.
+    pub(super) predictions: Option<PathBuf>,
+    log: Vec<Row>,
+    metrics: Option<Value>,
+    evaluation: Option<Value>,
+    texts: Vec<(String, String)>,
+}
+
+impl Gathered {
+    /// Reads a run; `predictions` are measured against `truth` where both are given.
+    pub(super) fn of(
+        folder: &Path,
+        predictions: Option<&Path>,
+        truth: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let run = RunFolder::open(folder)?;
+        let manifest = run
+            .file("manifest.json")
+            .exists()
+            .then(|| Manifest::load(&run));
+        let log = run.file("log.jsonl");
+        let log = log.exists().then(|| read_log(&log)).transpose()?;
+        let metrics = std::fs::read(run.file("metrics.json")).ok();
+        let metrics: Option<Value> = metrics.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let evaluation = match (predictions, truth) {
+            (Some(predictions), Some(truth)) => {
+                Some(evaluate_folders(predictions, truth, None)?.to_json())
+            }
+            _ => metrics.as_ref().and_then(evaluation_in),
+        };
+        let validation = folder.join("validation");
+        let text = |file: &str| {
+            let text = std::fs::read_to_string(folder.join(file)).ok()?;
+            Some((format!("{}: {file}", name_of(folder)), text))
+        };
+        Ok(Self {
+            name: name_of(folder),
+            folder: folder.to_owned(),
+            manifest: manifest.transpose()?,
+            predictions: predictions
+                .map(Path::to_owned)
+                .or_else(|| validation.is_dir().then_some(validation)),
+            log: log.unwrap_or_default(),
+            metrics,
+            evaluation,
+            texts: ["recipe.toml", "plan.toml"]
+                .into_iter()
+                .filter_map(text)
+                .collect(),
+        })
+    }
+
+    fn run(&self) -> Run {
+        Run {
+            name: self.name.clone(),
+            curves: curves(&self.log),
+            evaluation: self.evaluation.clone(),
+        }
+    }
+
+    /// Steps, time, data and machine.
+    fn facts(&self) -> Facts {
+        let mut facts = Vec::new();
+        let mut say = |name: &str, value: String| facts.push((name.to_owned(), value));
+        let number = |key: &str| self.metrics.as_ref()?.get(key)?.as_f64();
+        if let Some(kind) = self
+            .metrics
+            .as_ref()
+            .and_then(|m| m.get("recipe")?.as_str())
+        {
+            say("recipe", kind.to_owned());
+        }
+        if let Some(last) = self.log.last() {
+            let steps = number("steps").unwrap_or(last.step as f64 + 1.0);
+            let seconds = number("seconds").unwrap_or(last.seconds);
+            let time = crate::progress::duration(std::time::Duration::from_secs_f64(seconds));
+            say("trained", format!("{steps} steps in {time}"));
+        }
+        if let Some(rate) = number("patches_per_second") {
+            say("patches per second", format!("{rate:.2}"));
+        }
+        if let Some(manifest) = &self.manifest {
+            for (role, path) in [("source", &manifest.source), ("target", &manifest.target)] {
+                if let Some(path) = path {
+                    say(role, path.display().to_string());
+                }
+            }
+            say("files trained on", manifest.data.len().to_string());
+            say("seed", manifest.seed.to_string());
+            say("machine", manifest.host.clone());
+            say("crossmod", manifest.version.clone());
+        }
+        Facts {
+            name: self.name.clone(),
+            facts,
+        }
+    }
+
+    /// The command that trains it again.
+    fn command(&self) -> Option<String> {
+        let manifest = self.manifest.as_ref()?;
+        let mut command = format!(
+            "crossmod train {}",
+            quoted(&self.folder.join("recipe.toml"))
+        );
+        for (flag, path) in [
+            ("--source", &manifest.source),
+            ("--target", &manifest.target),
+        ] {
+            if let Some(path) = path {
+                command.push_str(&format!(" {flag} {}", quoted(path)));
+            }
+        }
+        if let Some(last) = self.log.last() {
+            command.push_str(&format!(" --steps {}", last.step + 1));
+        }
+        command.push_str(&format!(" --out {}-again", quoted(&self.folder)));
+        Some(command)
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:,=@%".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// Where a `metrics.json` has an evaluation: all of it, or under a key.
+fn evaluation_in(metrics: &Value) -> Option<Value> {
+    let evaluations = ["validation", "evaluation"].iter();
+    let found = evaluations.filter_map(|key| metrics.get(key));
+    std::iter::once(metrics)
+        .chain(found)
+        .find(|value| value.get("cases").is_some_and(Value::is_array))
+        .cloned()
+}
+
+/// Each loss, and the learning rate, over steps.
+fn curves(log: &[Row]) -> Vec<Curve> {
+    let names: BTreeSet<&String> = log.iter().flat_map(|row| row.losses.keys()).collect();
+    let of = |name: &String, value: &dyn Fn(&Row) -> Option<f32>| Curve {
+        name: name.clone(),
+        points: log
+            .iter()
+            .filter_map(|row| Some([row.step as f64, f64::from(value(row)?)]))
+            .filter(|point| point[1].is_finite())
+            .collect(),
+    };
+    let losses = names
+        .into_iter()
+        .map(|name| of(name, &|row| row.losses.get(name).copied()));
+    let rate = of(&"learning rate".to_owned(), &|row| Some(row.learning_rate));
+    losses
+        .chain([rate])
+        .filter(|curve| !curve.points.is_empty())
+        .collect()
+}
+
+/// The page of some runs, without cases.
+pub(super) fn page(runs: &[Gathered]) -> Page {
+    let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+    Page {
+        title: names.join(", "),
+        summary: match runs {
+            [run] if run.evaluation.is_none() => {
+                "Nothing has been measured of this run yet.".to_owned()
+            }
+            [_] => String::new(),
+            _ => "Runs side by side, measured on the same cases.".to_owned(),
+        },
+        findings: findings(runs),
+        runs: runs.iter().map(Gathered::run).collect(),
+        label_names: label_names(runs),
+        facts: runs.iter().map(Gathered::facts).collect(),
+        texts: runs.iter().flat_map(|run| run.texts.clone()).collect(),
+        commands: runs.iter().filter_map(Gathered::command).collect(),
+        ..Page::default()
+    }
+}
+
+/// Names of label values that evaluations have.
+fn label_names(runs: &[Gathered]) -> Vec<(u16, String)> {
+    let evaluations = runs.iter().filter_map(|run| run.evaluation.as_ref());
+    let labels = evaluations.filter_map(|e| e.get("labels")?.as_object());
+    let names: BTreeMap<u16, String> = labels
+        .flatten()
+        .filter_map(|(value, label)| {
+            let name = label.get("name")?.as_str()?.replace('_', " ");
+            Some((value.parse().ok()?, name))
+        })
+        .collect();
+    names.into_iter().collect()
+}
+
+/// What is wrong with the datasets that the runs were trained on and that are still there.
+fn findings(runs: &[Gathered]) -> Vec<Finding> {
+    let manifests = runs.iter().filter_map(|run| run.manifest.as_ref());
+    let folders: BTreeSet<&PathBuf> = manifests
+        .flat_map(|m| m.source.iter().chain(&m.target))
+        .collect();
+    let datasets = folders
+        .into_iter()
+        .filter_map(|folder| Dataset::open(folder).ok());
+    let mut found: Vec<Finding> = Vec::new();
+    for finding in datasets.flat_map(|dataset| dataset::check(&dataset)) {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            _ => continue,
+        };
+        found.push(Finding {
+            severity: severity.to_owned(),
+            text: format!(
+                "{}{}: expected {}, found {}: {}",
+                finding
+                    .case
+                    .map_or(String::new(), |case| format!("{case}: ")),
+                finding.field,
+                finding.expected,
+                finding.found,
+                finding.file.display()
+            ),
+            repair: (!finding.repair.is_empty()).then_some(finding.repair),
+        });
+    }
+    found.sort_by(|a, b| a.severity.cmp(&b.severity));
+    let more = found.len().saturating_sub(MOST_FINDINGS);
+    found.truncate(MOST_FINDINGS);
+    if more > 0 {
+        found.push(Finding {
+            severity: "note".into(),
+            text: format!("{more} more; `crossmod check` names them all"),
+            repair: None,
+        });
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn evaluations_are_found_where_verbs_put_them() {
+        let evaluation = json!({"cases": [], "mean": {}});
+        assert_eq!(evaluation_in(&evaluation), Some(evaluation.clone()));
+        let inside = json!({"steps": 2, "validation": evaluation});
+        assert_eq!(evaluation_in(&inside), Some(evaluation));
+        assert_eq!(
+            evaluation_in(&json!({"steps": 2, "validation": null})),
+            None
+        );
+    }
+
+    #[test]
+    fn curves_have_every_loss_and_leave_out_what_is_no_number() {
+        let row = |step, value| Row {
+            step,
+            epoch: 1,
+            learning_rate: 0.5,
+            seconds: 0.0,
+            losses: [("cycle".to_owned(), value)].into(),
+        };
+        let found = curves(&[row(0, 2.0), row(1, f32::NAN), row(2, 1.0)]);
+        assert_eq!(found[0].name, "cycle");
+        assert_eq!(found[0].points, [[0.0, 2.0], [2.0, 1.0]]);
+        assert_eq!(
+            (found[1].name.as_str(), found[1].points.len()),
+            ("learning rate", 3)
+        );
+    }
+
+    #[test]
+    fn paths_are_quoted_for_a_shell() {
+        assert_eq!(quoted(Path::new("runs/a-1")), "runs/a-1");
+        assert_eq!(quoted(Path::new("my runs/it's")), "'my runs/it'\\''s'");
+    }
+}
