@@ -22,8 +22,8 @@ const CSS: &str = include_str!("page/page.css");
 const CHARTS: &str = include_str!("page/charts.js");
 const CASES: &str = include_str!("page/cases.js");
 const VIEWER: &str = include_str!("page/viewer.js");
-/// NiiVue as one ES module, compressed by gzip.
-const NIIVUE: &[u8] = include_bytes!("../vendor/niivue/index.min.js.gz");
+/// NiiVue as one script, compressed by gzip.
+const NIIVUE: &[u8] = include_bytes!("../vendor/niivue/niivue.umd.js.gz");
 /// Points of a curve that a page holds at most; of longer ones it has means.
 const MOST_POINTS: usize = 4000;
 

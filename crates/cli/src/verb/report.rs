@@ -6,6 +6,7 @@ mod gather;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use anyhow::Context as _;
 use crossmod_learn::Progress as _;
 use crossmod_report::case::Keep;
 use crossmod_report::page::Page;
@@ -88,6 +89,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             (false, false) => Keep::Inside,
         },
     };
+    if let Some(folder) = out.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("could not make the folder: {}", folder.display()))?;
+    }
     let mut progress = context.progress()?;
     loop {
         let seen = changed(&args.runs);

@@ -2,6 +2,7 @@
 
 mod data;
 mod plan;
+mod report;
 mod runs;
 mod synth;
 mod trial;

@@ -44,6 +44,7 @@ let chooseCase = () => {};
       return line;
     });
     place.replaceChildren(html("table", {}, html("thead", {}, head), html("tbody", {}, ...body)));
+    return sorted.map((row) => row.name);
   }
 
   chooseCase = (name) => {
@@ -63,7 +64,11 @@ let chooseCase = () => {};
     choice.querySelector("select").value = state.run;
     place.before(html("div", { class: "controls" }, choice));
   }
-  draw();
+  const order = draw();
+  // The worst case that can be seen, once the viewer listens.
+  const seen = new Set(DATA.cases.filter((c) => c.picture || c.volumes).map((c) => c.case));
+  const worst = order.find((name) => seen.has(name));
+  if (worst !== undefined) document.addEventListener("DOMContentLoaded", () => chooseCase(worst));
 })();
 
 for (const [id, draw] of [["boxes", boxes], ["agreement", agreement], ["curves", curves]]) {

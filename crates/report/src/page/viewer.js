@@ -13,8 +13,8 @@
   async function library() {
     const packed = new Blob([bytes(document.getElementById("niivue").textContent)]);
     const text = await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).text();
-    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-    try { return await import(url); } finally { URL.revokeObjectURL(url); }
+    document.head.append(Object.assign(document.createElement("script"), { text }));
+    return window.niivue;
   }
   // A volume's bytes as base64, from where it is.
   function volume(where) {
@@ -131,7 +131,4 @@
     if (found.volumes) show(found);
     else { says.className = "soft"; says.textContent = `${found.case}: its volumes are not in the page`; }
   });
-  // The first case that can be shown is; one that cannot must not stop the rest of the page.
-  const first = DATA.cases.find((c) => c.volumes);
-  if (first) show(first);
 })();
