@@ -1,69 +1,111 @@
-//! The overlap of many cases, summed up per label, and its JSON.
+//! What was measured of many cases, summed up per label, and its JSON.
 //!
 //! ```json
-//! {"cases": [{"case": "p01", "labels": {"1": {"dice": 0.9, "iou": 0.82, "tp": 90, "fp": 10,
-//!   "fn": 10, "volume_prediction_ml": 0.1, "volume_truth_ml": 0.1}}}],
+//! {"cases": [{"case": "p01", "labels": {"1": {"dice": 0.9, "iou": 0.82, "hd95_mm": 2.5, "tp": 90,
+//!   "fp": 10, "fn": 10, "volume_prediction_ml": 0.1, "volume_truth_ml": 0.1}}}],
 //!  "labels": {"1": {"name": "liver",
-//!   "dice": {"mean": 0.9, "sd": null, "median": 0.9, "n": 1, "pooled": 0.9}, "iou": {}}},
-//!  "mean": {"dice": 0.9, "iou": 0.82}}
+//!   "dice": {"mean": 0.9, "sd": null, "median": 0.9, "n": 1, "pooled": 0.9, "ci": [0.8, 0.95]},
+//!   "hd95_mm": {}}},
+//!  "mean": {"dice": 0.9, "hd95_mm": 2.5},
+//!  "settings": {"metrics": ["dice", "hd95_mm"], "surface": "elements", "tolerance_mm": 1.0,
+//!   "bootstrap": {"resamples": 2000, "level": 0.95, "seed": 1, "interval": "percentile"}}}
 //! ```
 //!
 //! `mean` is over foreground labels of their means over cases. `unmatched` lists predictions
-//! without a truth and is left out where there are none.
+//! without a truth and is left out where there are none; `ci` and `settings` are there where intervals
+//! or surfaces were asked for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::Overlap;
 use crate::summary::{Summary, mean};
+use crate::{Bootstrap, Measures, Metric, Surface};
 
-/// One case's overlap.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CaseOverlap {
-    /// The case's name.
-    pub case: String,
-    /// Each label's overlap. A label that is not here was in neither map.
-    pub labels: BTreeMap<u16, Overlap>,
+/// What is measured, and how it is summed up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The metrics that are told.
+    pub metrics: Vec<Metric>,
+    /// What a surface is.
+    pub surface: Surface,
+    /// The tolerance of [`Metric::Nsd`], mm.
+    pub tolerance_mm: f64,
+    /// Intervals of the means over cases, where they are wanted.
+    pub bootstrap: Option<Bootstrap>,
 }
 
-/// The overlap of all cases.
+impl Default for Settings {
+    /// Overlap alone, without intervals.
+    fn default() -> Self {
+        Self {
+            metrics: vec![Metric::Dice, Metric::Iou],
+            surface: Surface::Elements,
+            tolerance_mm: 1.0,
+            bootstrap: None,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether a metric of surfaces is among those told.
+    #[must_use]
+    pub fn needs_surfaces(&self) -> bool {
+        self.metrics.iter().any(|metric| metric.of_surfaces())
+    }
+}
+
+/// What was measured of one case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CaseMeasures {
+    /// The case's name.
+    pub case: String,
+    /// Each label's. A label that is not here was in neither map.
+    pub labels: BTreeMap<u16, Measures>,
+}
+
+/// What was measured of all cases.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evaluation {
     /// In the order they were given.
-    pub cases: Vec<CaseOverlap>,
+    pub cases: Vec<CaseMeasures>,
     /// The labels evaluated and their names, where known.
     pub names: BTreeMap<u16, Option<String>>,
     /// Files among the predictions that no truth belongs to.
     pub unmatched: Vec<String>,
+    /// What is told of it.
+    pub settings: Settings,
 }
 
 /// One label's metrics over all cases.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LabelSummary {
     /// From `dataset.json`; `label N` where it is not known.
     pub name: String,
-    /// Dice coefficient.
-    pub dice: Summary,
-    /// Intersection over union.
-    pub iou: Summary,
+    /// Those that are told, in their order.
+    pub metrics: Vec<(Metric, Summary)>,
 }
 
-/// Means over foreground labels of their means over cases; `None` where no label has one.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Mean {
-    /// Dice coefficient.
-    pub dice: Option<f64>,
-    /// Intersection over union.
-    pub iou: Option<f64>,
+impl LabelSummary {
+    /// A metric that is told; of any other everything is undefined.
+    #[must_use]
+    pub fn get(&self, metric: Metric) -> Summary {
+        let found = self.metrics.iter().find(|(told, _)| *told == metric);
+        found.map_or_else(Summary::default, |(_, summary)| *summary)
+    }
 }
 
 impl Evaluation {
     /// An evaluation of these cases. The labels are those of `names` and of the cases, background
     /// left out.
     #[must_use]
-    pub fn new(cases: Vec<CaseOverlap>, names: &BTreeMap<u16, String>) -> Self {
+    pub fn new(
+        cases: Vec<CaseMeasures>,
+        names: &BTreeMap<u16, String>,
+        settings: Settings,
+    ) -> Self {
         let values: BTreeSet<u16> = cases
             .iter()
             .flat_map(|c| c.labels.keys())
@@ -79,6 +121,7 @@ impl Evaluation {
             cases,
             names,
             unmatched: Vec::new(),
+            settings,
         }
     }
 
@@ -87,6 +130,13 @@ impl Evaluation {
     pub fn name(&self, label: u16) -> String {
         let name = self.names.get(&label).cloned().flatten();
         name.unwrap_or_else(|| format!("label {label}"))
+    }
+
+    /// A metric of a label of one case; `None` where it is undefined.
+    #[must_use]
+    pub fn get(&self, case: &CaseMeasures, label: u16, metric: Metric) -> Option<f64> {
+        let measures = case.labels.get(&label)?;
+        measures.get(metric, self.settings.tolerance_mm)
     }
 
     /// Each label's metrics over all cases.
@@ -99,99 +149,123 @@ impl Evaluation {
     }
 
     fn label(&self, label: u16) -> LabelSummary {
-        let overlaps: Vec<Overlap> = self
-            .cases
-            .iter()
-            .map(|c| c.labels.get(&label).copied().unwrap_or_default())
-            .collect();
-        let mut pooled = Overlap::default();
-        overlaps.iter().for_each(|&overlap| pooled += overlap);
+        let mut pooled = Measures::default();
+        let found = self.cases.iter().filter_map(|c| c.labels.get(&label));
+        found.for_each(|measures| pooled.pool(measures));
+        let summary = |&metric: &Metric| {
+            let values = self.cases.iter().map(|case| self.get(case, label, metric));
+            let pooled = pooled.get(metric, self.settings.tolerance_mm);
+            let summary = Summary::of(values, pooled, self.settings.bootstrap.as_ref());
+            (metric, summary)
+        };
         LabelSummary {
             name: self.name(label),
-            dice: Summary::of(overlaps.iter().map(Overlap::dice), pooled.dice()),
-            iou: Summary::of(overlaps.iter().map(Overlap::iou), pooled.iou()),
+            metrics: self.settings.metrics.iter().map(summary).collect(),
         }
     }
 
-    /// Means over foreground labels of their means over cases.
+    /// The mean over foreground labels of their means over cases; `None` where no label has one or
+    /// the metric is not told.
     #[must_use]
-    pub fn mean(&self) -> Mean {
-        Self::mean_of(&self.labels())
+    pub fn mean(&self, metric: Metric) -> Option<f64> {
+        Self::mean_of(&self.labels(), metric)
     }
 
-    pub(crate) fn mean_of(labels: &BTreeMap<u16, LabelSummary>) -> Mean {
-        Mean {
-            dice: mean(labels.values().filter_map(|label| label.dice.mean)),
-            iou: mean(labels.values().filter_map(|label| label.iou.mean)),
-        }
+    pub(crate) fn mean_of(labels: &BTreeMap<u16, LabelSummary>, metric: Metric) -> Option<f64> {
+        mean(labels.values().filter_map(|label| label.get(metric).mean))
     }
 
     /// The whole as JSON: `cases`, `labels` and `mean`, undefined values `null`.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let labels = self.labels();
-        let mean = Self::mean_of(&labels);
+        let means = self.settings.metrics.iter();
+        let means =
+            means.map(|&metric| (metric.key().into(), json!(Self::mean_of(&labels, metric))));
+        let means: Map<String, Value> = means.collect();
         let cases: Vec<Value> = self
             .cases
             .iter()
             .map(|case| {
-                let of = |label: &u16| case.labels.get(label).copied().unwrap_or_default();
+                let of = |label: &u16| case.labels.get(label).cloned().unwrap_or_default();
                 let labels: Map<String, Value> = self
                     .names
                     .keys()
-                    .map(|l| (l.to_string(), overlap_json(of(l))))
+                    .map(|l| (l.to_string(), self.measures_json(&of(l))))
                     .collect();
                 json!({"case": case.case, "labels": labels})
             })
             .collect();
         let labels: Map<String, Value> = labels
             .iter()
-            .map(|(label, summary)| (label.to_string(), json!(summary)))
+            .map(|(label, summary)| {
+                let mut of_label = Map::new();
+                of_label.insert("name".into(), json!(summary.name));
+                let metrics = summary.metrics.iter();
+                of_label.extend(metrics.map(|(metric, s)| (metric.key().into(), json!(s))));
+                (label.to_string(), of_label.into())
+            })
             .collect();
-        let mut value = json!({"cases": cases, "labels": labels, "mean": mean});
+        let mut value = json!({"cases": cases, "labels": labels, "mean": means});
+        if self.settings.needs_surfaces() || self.settings.bootstrap.is_some() {
+            value["settings"] = json!(self.settings);
+        }
         if !self.unmatched.is_empty() {
             value["unmatched"] = json!(self.unmatched);
         }
         value
     }
 
-    /// Adds the slices or parts of one case: cases of one name become one, their voxels pooled,
-    /// in the order of their first parts.
+    /// The metrics that are told, Dice and IoU in any case, and the counts they are made of.
+    fn measures_json(&self, measures: &Measures) -> Value {
+        let told = &self.settings.metrics;
+        let of = Metric::ALL
+            .into_iter()
+            .filter(|metric| matches!(metric, Metric::Dice | Metric::Iou) || told.contains(metric));
+        let mut json: Map<String, Value> = of
+            .map(|metric| {
+                let value = measures.get(metric, self.settings.tolerance_mm);
+                (metric.key().to_owned(), json!(value))
+            })
+            .collect();
+        let overlap = &measures.overlap;
+        json.insert("tp".into(), json!(overlap.true_positive));
+        json.insert("fp".into(), json!(overlap.false_positive));
+        json.insert("fn".into(), json!(overlap.false_negative));
+        json.insert(
+            "volume_prediction_ml".into(),
+            json!(overlap.volume_prediction_ml),
+        );
+        json.insert("volume_truth_ml".into(), json!(overlap.volume_truth_ml));
+        json.into()
+    }
+
+    /// Adds the slices or parts of one case: cases of one name become one, their voxels and surfaces
+    /// pooled, in the order of their first parts.
     #[must_use]
-    pub fn pool(parts: Vec<CaseOverlap>) -> Vec<CaseOverlap> {
-        let mut cases: Vec<CaseOverlap> = Vec::new();
+    pub fn pool(parts: Vec<CaseMeasures>) -> Vec<CaseMeasures> {
+        let mut cases: Vec<CaseMeasures> = Vec::new();
         let mut index: BTreeMap<String, usize> = BTreeMap::new();
         for part in parts {
             let at = *index.entry(part.case.clone()).or_insert_with(|| {
-                cases.push(CaseOverlap {
+                cases.push(CaseMeasures {
                     case: part.case.clone(),
                     labels: BTreeMap::new(),
                 });
                 cases.len() - 1
             });
-            for (label, overlap) in part.labels {
-                *cases[at].labels.entry(label).or_default() += overlap;
+            for (label, measures) in part.labels {
+                cases[at].labels.entry(label).or_default().pool(&measures);
             }
         }
         cases
     }
 }
 
-fn overlap_json(overlap: Overlap) -> Value {
-    json!({
-        "dice": overlap.dice(),
-        "iou": overlap.iou(),
-        "tp": overlap.true_positive,
-        "fp": overlap.false_positive,
-        "fn": overlap.false_negative,
-        "volume_prediction_ml": overlap.volume_prediction_ml,
-        "volume_truth_ml": overlap.volume_truth_ml,
-    })
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::Overlap;
 
     fn counts(true_positive: u64, false_positive: u64, false_negative: u64) -> Overlap {
         let volume = |n: u64| n as f64 / 1000.0;
@@ -204,10 +278,13 @@ pub(crate) mod tests {
         }
     }
 
-    fn case(name: &str, labels: &[(u16, Overlap)]) -> CaseOverlap {
-        CaseOverlap {
+    fn case(name: &str, labels: &[(u16, Overlap)]) -> CaseMeasures {
+        let labels = labels
+            .iter()
+            .map(|&(label, overlap)| (label, overlap.into()));
+        CaseMeasures {
             case: name.into(),
-            labels: labels.iter().copied().collect(),
+            labels: labels.collect(),
         }
     }
 
@@ -219,7 +296,8 @@ pub(crate) mod tests {
             case("b", &[(1, counts(50, 50, 50)), (2, counts(0, 0, 8))]),
         ];
         let names = [(0, "background"), (1, "liver"), (3, "spleen")];
-        Evaluation::new(cases, &names.map(|(v, n)| (v, n.to_owned())).into())
+        let names = names.map(|(v, n)| (v, n.to_owned())).into();
+        Evaluation::new(cases, &names, Settings::default())
     }
 
     #[test]
@@ -227,32 +305,26 @@ pub(crate) mod tests {
         let labels = two_cases().labels();
         assert_eq!(labels.keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
         let liver = &labels[&1];
-        assert_eq!((&*liver.name, liver.dice.n), ("liver", 2));
-        assert_eq!(
-            (liver.dice.mean, liver.dice.median),
-            (Some(0.75), Some(0.75))
-        );
-        assert!((liver.dice.sd.expect("two cases") - 0.125f64.sqrt()).abs() < 1e-12);
-        assert_eq!(liver.dice.pooled, Some(108.0 / 208.0));
-        assert_eq!(liver.iou.pooled, Some(54.0 / 154.0));
-        assert_eq!(liver.iou.mean, Some((1.0 + 1.0 / 3.0) / 2.0));
+        let (dice, iou) = (liver.get(Metric::Dice), liver.get(Metric::Iou));
+        assert_eq!((&*liver.name, dice.n), ("liver", 2));
+        assert_eq!((dice.mean, dice.median), (Some(0.75), Some(0.75)));
+        assert!((dice.sd.expect("two cases") - 0.125f64.sqrt()).abs() < 1e-12);
+        assert_eq!(dice.pooled, Some(108.0 / 208.0));
+        assert_eq!(iou.pooled, Some(54.0 / 154.0));
+        assert_eq!(iou.mean, Some((1.0 + 1.0 / 3.0) / 2.0));
+        assert_eq!(liver.get(Metric::Nsd), Summary::default());
     }
 
     #[test]
     fn undefined_cases_and_labels_are_left_out_of_means() {
         let evaluation = two_cases();
         let labels = evaluation.labels();
-        assert_eq!((labels[&2].dice.n, labels[&2].dice.mean), (1, Some(0.0)));
+        let dice = |label: u16| labels[&label].get(Metric::Dice);
+        assert_eq!((dice(2).n, dice(2).mean), (1, Some(0.0)));
         assert_eq!(labels[&2].name, "label 2");
-        assert_eq!(labels[&3].dice, Summary::default());
-        assert_eq!(evaluation.mean().dice, Some((0.75 + 0.0) / 2.0));
-        assert_eq!(
-            Evaluation::default().mean(),
-            Mean {
-                dice: None,
-                iou: None
-            }
-        );
+        assert_eq!(dice(3), Summary::default());
+        assert_eq!(evaluation.mean(Metric::Dice), Some((0.75 + 0.0) / 2.0));
+        assert_eq!(Evaluation::default().mean(Metric::Dice), None);
     }
 
     #[test]
@@ -298,7 +370,7 @@ pub(crate) mod tests {
             cases.iter().map(|c| &*c.case).collect::<Vec<_>>(),
             ["16", "2"]
         );
-        assert_eq!(cases[0].labels[&1].dice(), Some(2.0 / 5.0));
-        assert_eq!(cases[0].labels[&2].true_positive, 3);
+        assert_eq!(cases[0].labels[&1].overlap.dice(), Some(2.0 / 5.0));
+        assert_eq!(cases[0].labels[&2].overlap.true_positive, 3);
     }
 }

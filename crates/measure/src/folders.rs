@@ -1,19 +1,29 @@
-//! Pairing the files of two folders and measuring each pair.
+//! Measuring the files of two folders, pair by pair.
 //!
 //! Files are paired by stem (`p01` of `p01.nii.gz`); a prediction may carry nnU-Net's channel
 //! suffix (`p01_0000.nii.gz`). A case is a file, except that PNG slices of one patient
-//! ([`dataset::subjects`]) are one case: their voxels are pooled before Dice is taken, so that a
-//! patient's Dice is that of the volume and not of slices in which the structure hardly shows.
+//! ([`dataset::subjects`]) are one case: their voxels and surfaces are pooled before Dice is taken, so
+//! that a patient's Dice is that of the volume and not of slices in which the structure hardly shows.
 //! [`evaluate_folders_by`] takes another rule.
+//!
+//! Cases are measured side by side, as many at a time as [`MEMORY`] holds.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crossmod_volume::dataset::{self, LabelTable, stem_and_ending};
-use crossmod_volume::io;
+use crossmod_volume::dataset::{self, LabelTable};
+use crossmod_volume::{Labels, io};
 use rayon::prelude::*;
 
-use crate::{CaseOverlap, Error, Evaluation, Result, overlap_of};
+use crate::pairs::{Pair, Pairs, pair};
+use crate::{CaseMeasures, Evaluation, Measures, Result, Settings, overlap_of, surfaces_of};
+
+/// Files are read side by side as long as what they need is thought to be less, bytes.
+const MEMORY: usize = 4 << 30;
+
+/// What a voxel of a pair is thought to need: two label maps, one of them while it is read, and maps
+/// of distances.
+const BYTES_PER_VOXEL: usize = 16;
 
 /// Evaluates a prediction against a truth, both files or both folders. The labels are all
 /// foreground values of `table`, the truths and the predictions; where the table has regions, they
@@ -30,23 +40,15 @@ pub fn evaluate_folders(
     prediction: &Path,
     truth: &Path,
     table: Option<&LabelTable>,
+    settings: &Settings,
 ) -> Result<Evaluation> {
     let pairs = pair(prediction, truth)?;
-    let slices: Vec<&str> = pairs
-        .found
-        .iter()
-        .filter(|p| p.is_slice())
-        .map(|p| &*p.id)
-        .collect();
-    let patients = dataset::subjects(&slices, true);
-    let patient_of: BTreeMap<&str, String> = slices.into_iter().zip(patients).collect();
-    evaluate(&pairs, truth, table, &|id| {
-        patient_of.get(id).map_or(id, |p| p).to_owned()
-    })
+    let cases = pairs.cases();
+    evaluate(&pairs, cases, truth, table, settings)
 }
 
 /// As [`evaluate_folders`], with `group` naming the case of each file's stem. Files of one case
-/// are pooled: voxels are added before Dice and IoU are taken.
+/// are pooled: voxels and surfaces are added before anything is taken of them.
 ///
 /// # Errors
 /// As [`evaluate_folders`].
@@ -54,58 +56,107 @@ pub fn evaluate_folders_by(
     prediction: &Path,
     truth: &Path,
     table: Option<&LabelTable>,
+    settings: &Settings,
     group: impl Fn(&str) -> String,
 ) -> Result<Evaluation> {
-    evaluate(&pair(prediction, truth)?, truth, table, &group)
+    let pairs = pair(prediction, truth)?;
+    let cases = pairs.found.iter().map(|pair| group(&pair.id)).collect();
+    evaluate(&pairs, cases, truth, table, settings)
 }
 
-struct Pair {
-    id: String,
-    prediction: PathBuf,
-    truth: PathBuf,
-}
-
-impl Pair {
-    fn is_slice(&self) -> bool {
-        matches!(stem_and_ending(&self.truth), Some((_, ".png")))
-    }
-
-    /// The overlap of the table's regions, or of all foreground labels that occur.
-    fn measure(&self, case: String, table: &LabelTable) -> Result<CaseOverlap> {
-        let prediction = io::read_labels(&self.prediction)?;
-        let truth = io::read_labels(&self.truth)?;
-        let mut classes: Vec<(u16, Vec<u16>)> = if table.regions.is_empty() {
-            let found = prediction.counts().into_keys();
-            let found = found.chain(truth.counts().into_keys());
-            let counts = |label: &u16| *label != 0 && Some(*label) != table.ignore;
-            found
-                .filter(counts)
-                .map(|label| (label, vec![label]))
-                .collect()
-        } else {
-            let regions = table.regions.iter();
-            regions.map(|r| (r.value, r.values.clone())).collect()
-        };
-        if let Some(drawn) = table.labelled.get(&self.id) {
-            classes.retain(|(value, _)| drawn.contains(value));
+/// What `settings` ask for of each of `classes`; see [`overlap_of`] and [`surfaces_of`].
+///
+/// # Errors
+/// As those.
+pub fn measures_of(
+    prediction: &Labels,
+    truth: &Labels,
+    classes: &[(u16, &[u16])],
+    ignore: Option<u16>,
+    settings: &Settings,
+) -> Result<BTreeMap<u16, Measures>> {
+    let overlaps = overlap_of(prediction, truth, classes, ignore)?;
+    let mut measures: BTreeMap<u16, Measures> = overlaps
+        .into_iter()
+        .map(|(value, overlap)| (value, overlap.into()))
+        .collect();
+    if settings.needs_surfaces() {
+        let surfaces = surfaces_of(prediction, truth, classes, ignore, settings.surface)?;
+        for (value, surface) in surfaces {
+            measures.entry(value).or_default().surface = Some(surface);
         }
-        let classes: Vec<(u16, &[u16])> = classes.iter().map(|(v, of)| (*v, &**of)).collect();
-        let labels = overlap_of(&prediction, &truth, &classes, table.ignore)
-            .map_err(|error| error.about(&self.prediction))?;
-        Ok(CaseOverlap { case, labels })
     }
+    Ok(measures)
 }
 
-struct Pairs {
-    found: Vec<Pair>,
-    unmatched: Vec<String>,
+/// Does each job, side by side as far as memory allows; `file` is what its size is told by. The first
+/// error in order, whichever thread met one first.
+pub(crate) fn side_by_side<J: Sync, T: Send>(
+    jobs: &[J],
+    file: impl Fn(&J) -> &Path,
+    work: impl Fn(&J) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    // What cannot be read will say so when it is.
+    let size = |job: &J| io::read_grid(file(job)).map_or(0, |(grid, _)| grid.len());
+    let bytes: Vec<usize> = jobs.iter().map(|job| size(job) * BYTES_PER_VOXEL).collect();
+    let mut done = Vec::with_capacity(jobs.len());
+    let mut start = 0;
+    while start < jobs.len() {
+        let mut sum = 0;
+        let fits = |bytes: &&usize| {
+            sum += **bytes;
+            sum <= MEMORY
+        };
+        let fitting = bytes[start..].iter().take_while(fits).count();
+        let end = start + fitting.max(1);
+        let group: Vec<Result<T>> = jobs[start..end].par_iter().map(&work).collect();
+        for result in group {
+            done.push(result?);
+        }
+        start = end;
+    }
+    Ok(done)
+}
+
+/// The overlap and surfaces of the table's regions, or of all foreground labels that occur.
+fn measure(
+    pair: &Pair,
+    case: &str,
+    table: &LabelTable,
+    settings: &Settings,
+) -> Result<CaseMeasures> {
+    let prediction = io::read_labels(&pair.prediction)?;
+    let truth = io::read_labels(&pair.truth)?;
+    let mut classes: Vec<(u16, Vec<u16>)> = if table.regions.is_empty() {
+        let found = prediction.counts().into_keys();
+        let found = found.chain(truth.counts().into_keys());
+        let counts = |label: &u16| *label != 0 && Some(*label) != table.ignore;
+        found
+            .filter(counts)
+            .map(|label| (label, vec![label]))
+            .collect()
+    } else {
+        let regions = table.regions.iter();
+        regions.map(|r| (r.value, r.values.clone())).collect()
+    };
+    if let Some(drawn) = table.labelled.get(&pair.id) {
+        classes.retain(|(value, _)| drawn.contains(value));
+    }
+    let classes: Vec<(u16, &[u16])> = classes.iter().map(|(v, of)| (*v, &**of)).collect();
+    let labels = measures_of(&prediction, &truth, &classes, table.ignore, settings)
+        .map_err(|error| error.about(&pair.prediction))?;
+    Ok(CaseMeasures {
+        case: case.to_owned(),
+        labels,
+    })
 }
 
 fn evaluate(
     pairs: &Pairs,
+    cases: Vec<String>,
     truth: &Path,
     table: Option<&LabelTable>,
-    group: &dyn Fn(&str) -> String,
+    settings: &Settings,
 ) -> Result<Evaluation> {
     let near;
     let table = match table {
@@ -115,13 +166,12 @@ fn evaluate(
             &near
         }
     };
-    let cases: Vec<(&Pair, String)> = pairs.found.iter().map(|p| (p, group(&p.id))).collect();
-    let parts: Vec<Result<CaseOverlap>> = cases
-        .into_par_iter()
-        .map(|(pair, case)| pair.measure(case, table))
-        .collect();
-    // The first error in order of cases, whichever thread met one first.
-    let parts = parts.into_iter().collect::<Result<Vec<_>>>()?;
+    let jobs: Vec<(&Pair, String)> = pairs.found.iter().zip(cases).collect();
+    let parts = side_by_side(
+        &jobs,
+        |(pair, _)| &pair.truth,
+        |(pair, case)| measure(pair, case, table, settings),
+    )?;
     let of_regions: BTreeMap<u16, String> = table
         .regions
         .iter()
@@ -132,7 +182,7 @@ fn evaluate(
     } else {
         &of_regions
     };
-    let mut evaluation = Evaluation::new(Evaluation::pool(parts), names);
+    let mut evaluation = Evaluation::new(Evaluation::pool(parts), names, settings.clone());
     evaluation.unmatched.clone_from(&pairs.unmatched);
     Ok(evaluation)
 }
@@ -157,130 +207,15 @@ fn table_near(truth: &Path) -> Result<LabelTable> {
     Ok(LabelTable::default())
 }
 
-fn pair(prediction: &Path, truth: &Path) -> Result<Pairs> {
-    for path in [prediction, truth] {
-        if !path.exists() {
-            return Err(Error::files(
-                "expected a label map or a folder of them, found nothing; check the path",
-                path,
-            ));
-        }
-    }
-    let kind = |path: &Path| if path.is_dir() { "a folder" } else { "a file" };
-    match (prediction.is_dir(), truth.is_dir()) {
-        (true, true) => pair_folders(prediction, truth),
-        (false, false) => {
-            let stem = truth.file_stem().unwrap_or_default().to_string_lossy();
-            let id = stem_and_ending(truth)
-                .map_or(&*stem, |(stem, _)| stem)
-                .to_owned();
-            let found = Pair {
-                id,
-                prediction: prediction.into(),
-                truth: truth.into(),
-            };
-            Ok(Pairs {
-                found: vec![found],
-                unmatched: Vec::new(),
-            })
-        }
-        _ => Err(Error::files(
-            format!(
-                "expected two files or two folders, found {} as prediction and {} as truth; name \
-                 both alike",
-                kind(prediction),
-                kind(truth)
-            ),
-            prediction,
-        )),
-    }
-}
-
-fn pair_folders(prediction: &Path, truth: &Path) -> Result<Pairs> {
-    let mut predictions = files(prediction)?;
-    let truths = files(truth)?;
-    if truths.is_empty() {
-        let inner = ["labelsTs", "labelsTr", "labels"]
-            .iter()
-            .find(|f| truth.join(f).is_dir());
-        let advice = inner.map_or_else(
-            || "check the path".to_owned(),
-            |folder| format!("did you mean its folder {folder}?"),
-        );
-        return Err(Error::files(
-            format!(
-                "expected label maps ({}), found none; {advice}",
-                dataset::ENDINGS.join(", ")
-            ),
-            truth,
-        ));
-    }
-    let mut found = Vec::new();
-    let mut missing = Vec::new();
-    for (id, truth) in truths {
-        // Its own name first: `p01_0000` may be a case of its own.
-        let named = predictions
-            .remove(&id)
-            .or_else(|| predictions.remove(&format!("{id}_0000")));
-        match named {
-            Some(prediction) => found.push(Pair {
-                id,
-                prediction,
-                truth,
-            }),
-            None => missing.push(id),
-        }
-    }
-    if let Some(first) = missing.first() {
-        let more = match missing.len() {
-            1 => String::new(),
-            n => format!(" and {} more", n - 1),
-        };
-        return Err(Error::files(
-            format!(
-                "expected a prediction for each truth, found none for {first}{more}; predict \
-                 those cases too, or leave their truths out"
-            ),
-            prediction,
-        ));
-    }
-    Ok(Pairs {
-        found,
-        unmatched: predictions.into_keys().collect(),
-    })
-}
-
-/// The image files of a folder by stem.
-fn files(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let to_error = |error| crossmod_volume::Error::io("list the folder", error, folder);
-    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).map_err(to_error)? {
-        let path = entry.map_err(to_error)?.path();
-        let Some((stem, _)) = stem_and_ending(&path) else {
-            continue;
-        };
-        if let Some(other) = files.insert(stem.to_owned(), path.clone()) {
-            let (a, b) = if other < path {
-                (&other, &path)
-            } else {
-                (&path, &other)
-            };
-            let name = a.file_name().unwrap_or_default().to_string_lossy();
-            return Err(Error::files(
-                format!("expected one file per case, found {name} as well; remove one of them"),
-                b,
-            ));
-        }
-    }
-    Ok(files)
-}
-
 #[cfg(test)]
 mod tests {
-    use crossmod_volume::{Grid, Labels};
+    use std::path::PathBuf;
+
+    use crossmod_volume::Grid;
     use tempfile::TempDir;
 
     use super::*;
+    use crate::Metric;
 
     struct Trial(TempDir);
 
@@ -302,7 +237,8 @@ mod tests {
         }
 
         fn evaluate(&self) -> Result<Evaluation> {
-            evaluate_folders(&self.path("pred"), &self.path("labelsTs"), None)
+            let settings = Settings::default();
+            evaluate_folders(&self.path("pred"), &self.path("labelsTs"), None, &settings)
         }
 
         fn error(&self) -> String {
@@ -314,7 +250,7 @@ mod tests {
         evaluation.cases[case]
             .labels
             .get(&label)
-            .and_then(crate::Overlap::dice)
+            .and_then(|measures| measures.overlap.dice())
     }
 
     #[test]
@@ -340,10 +276,10 @@ mod tests {
         assert_eq!(dice(&evaluation, 0, 1), Some(1.0));
         assert_eq!(dice(&evaluation, 1, 1), Some(2.0 / 3.0));
         assert_eq!(
-            (labels[&2].dice.n, labels[&3].dice.n, labels[&4].dice.n),
-            (1, 0, 1)
+            [2, 3, 4].map(|label| labels[&label].get(Metric::Dice).n),
+            [1, 0, 1]
         );
-        assert_eq!(labels[&4].dice.mean, Some(0.0));
+        assert_eq!(labels[&4].get(Metric::Dice).mean, Some(0.0));
 
         let given = LabelTable {
             names: BTreeMap::from([(2, "aorta".to_owned())]),
@@ -353,10 +289,11 @@ mod tests {
             trial.path("pred/p01.nii"),
             trial.path("labelsTs/p01.nii.gz"),
         );
-        let single = evaluate_folders(&pred, &truth, Some(&given)).expect("one pair");
+        let single =
+            evaluate_folders(&pred, &truth, Some(&given), &Settings::default()).expect("one pair");
         assert_eq!((&*single.cases[0].case, &*single.name(2)), ("p01", "aorta"));
         assert_eq!(single.name(1), "label 1");
-        let found = evaluate_folders(&pred, &truth, None).expect("one pair");
+        let found = evaluate_folders(&pred, &truth, None, &Settings::default()).expect("one pair");
         assert_eq!(found.name(1), "heart");
     }
 
@@ -379,7 +316,7 @@ mod tests {
         assert_eq!(dice(&evaluation, 0, 5), Some(4.0 / 6.0));
         assert!(!evaluation.cases[1].labels.contains_key(&1));
         assert_eq!(dice(&evaluation, 1, 5), Some(2.0 / 3.0));
-        assert_eq!(labels[&1].dice.n, 1);
+        assert_eq!(labels[&1].get(Metric::Dice).n, 1);
 
         // Labels of one value each: what is ignored is no label.
         let json = r#"{"labels": {"a": 1, "b": 2, "c": 3, "ignore": 4}}"#;
@@ -415,7 +352,8 @@ mod tests {
         assert_eq!(names, ["33", "5"]);
         assert_eq!(dice(&by_patient, 0, 1), Some(6.0 / 8.0));
         let (pred, truth) = (trial.path("pred"), trial.path("labelsTs"));
-        let by_file = evaluate_folders_by(&pred, &truth, None, str::to_owned).expect("pairs");
+        let by_file = evaluate_folders_by(&pred, &truth, None, &Settings::default(), str::to_owned)
+            .expect("pairs");
         assert_eq!(by_file.cases.len(), 3);
         assert_eq!(dice(&by_file, 1, 1), Some(0.0));
     }
@@ -428,13 +366,14 @@ mod tests {
             return;
         };
         let labels = data.join("aanlib/ct/labelsTr");
-        let evaluation = evaluate_folders(&labels, &labels, None).expect("readable slices");
+        let evaluation = evaluate_folders(&labels, &labels, None, &Settings::default())
+            .expect("readable slices");
         let cases: Vec<_> = evaluation.cases.iter().map(|c| &*c.case).collect();
         assert_eq!(cases, ["16", "20", "2", "21"]);
         let found = evaluation.labels();
         let names: Vec<_> = found
             .values()
-            .map(|s| (&*s.name, s.dice.mean, s.dice.n))
+            .map(|s| (&*s.name, s.get(Metric::Dice).mean, s.get(Metric::Dice).n))
             .collect();
         assert_eq!(
             names,
@@ -455,14 +394,24 @@ mod tests {
             "{}",
             trial.error()
         );
-        let mixed = evaluate_folders(&trial.path("pred/a.nii"), &trial.path("labelsTs"), None);
+        let mixed = evaluate_folders(
+            &trial.path("pred/a.nii"),
+            &trial.path("labelsTs"),
+            None,
+            &Settings::default(),
+        );
         assert!(
             mixed
                 .expect_err("a mixture")
                 .to_string()
                 .contains("two files or two folders")
         );
-        let outer = evaluate_folders(&trial.path("pred"), &trial.path(""), None);
+        let outer = evaluate_folders(
+            &trial.path("pred"),
+            &trial.path(""),
+            None,
+            &Settings::default(),
+        );
         assert!(
             outer
                 .expect_err("no truth")

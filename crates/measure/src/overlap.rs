@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-use crossmod_volume::Labels;
+use crossmod_volume::{Grid, Labels};
 use rayon::prelude::*;
 
 use crate::{Error, Result};
@@ -51,6 +51,33 @@ impl Overlap {
             2 * self.true_positive,
             self.false_positive + self.false_negative,
         )
+    }
+
+    /// Precision (positive predictive value) TP / (TP + FP); `None` where the prediction is empty.
+    #[must_use]
+    pub fn precision(&self) -> Option<f64> {
+        ratio(self.true_positive, self.false_positive)
+    }
+
+    /// Recall (sensitivity) TP / (TP + FN); `None` where the truth is empty.
+    #[must_use]
+    pub fn recall(&self) -> Option<f64> {
+        ratio(self.true_positive, self.false_negative)
+    }
+
+    /// The volume predicted too much, ml; too little where below 0. `None` where both are empty.
+    #[must_use]
+    pub fn volume_error_ml(&self) -> Option<f64> {
+        let any = self.true_positive + self.false_positive + self.false_negative > 0;
+        any.then(|| self.volume_prediction_ml - self.volume_truth_ml)
+    }
+
+    /// The volume predicted too much as a part of the truth's; `None` where the truth is empty.
+    #[must_use]
+    pub fn volume_error(&self) -> Option<f64> {
+        let truth = self.true_positive + self.false_negative;
+        let error = self.false_positive as f64 - self.false_negative as f64;
+        (truth > 0).then(|| error / truth as f64)
     }
 
     /// Intersection over union (Jaccard index) TP / (TP + FP + FN); `None` where both masks are
@@ -109,7 +136,7 @@ pub fn overlap_of(
     classes: &[(u16, &[u16])],
     ignore: Option<u16>,
 ) -> Result<BTreeMap<u16, Overlap>> {
-    expect_one_grid(prediction, truth)?;
+    expect_one_grid(prediction.grid(), truth.grid())?;
     let classes: BTreeMap<u16, &[u16]> = classes.iter().copied().collect();
     let sets = Sets::new(classes.values().copied());
     let empty = || vec![[0u64; 3]; classes.len()];
@@ -145,14 +172,14 @@ pub fn overlap_of(
 }
 
 /// Which classes each value belongs to.
-struct Sets {
+pub(crate) struct Sets {
     /// By value, where its classes are in `classes`; those of no class share an empty one.
     slot_of: Vec<u32>,
     classes: Vec<Vec<usize>>,
 }
 
 impl Sets {
-    fn new<'a>(members: impl Iterator<Item = &'a [u16]>) -> Self {
+    pub(crate) fn new<'a>(members: impl Iterator<Item = &'a [u16]>) -> Self {
         let mut slot_of = vec![0u32; usize::from(u16::MAX) + 1];
         let mut classes: Vec<Vec<usize>> = vec![Vec::new()];
         for (class, members) in members.enumerate() {
@@ -171,7 +198,7 @@ impl Sets {
         Self { slot_of, classes }
     }
 
-    fn of(&self, value: u16) -> &[usize] {
+    pub(crate) fn of(&self, value: u16) -> &[usize] {
         &self.classes[self.slot_of[usize::from(value)] as usize]
     }
 
@@ -189,8 +216,8 @@ impl Sets {
     }
 }
 
-fn expect_one_grid(prediction: &Labels, truth: &Labels) -> Result<()> {
-    let (ours, theirs) = (prediction.grid(), truth.grid());
+/// Refuses what does not lie on the grid of the truth.
+pub(crate) fn expect_one_grid(ours: &Grid, theirs: &Grid) -> Result<()> {
     if ours.shape() != theirs.shape() {
         return Err(Error::Grids(format!(
             "expected a prediction of the truth's shape {:?}, found {:?}; resample the prediction \
@@ -202,7 +229,7 @@ fn expect_one_grid(prediction: &Labels, truth: &Labels) -> Result<()> {
     if ours.matches(theirs, TOLERANCE_MM) {
         return Ok(());
     }
-    let place = |grid: &crossmod_volume::Grid| {
+    let place = |grid: &Grid| {
         let list = |v: [f64; 3]| v.map(|x| format!("{x:.3}")).join(", ");
         format!(
             "first voxel at ({}) mm and spacing ({}) mm",
@@ -221,7 +248,7 @@ fn expect_one_grid(prediction: &Labels, truth: &Labels) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use crossmod_volume::{Grid, rng::Rng};
+    use crossmod_volume::rng::Rng;
 
     use super::*;
 

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::Bootstrap;
+
 /// A metric of one label over the cases where it is defined; `None` where there are too few.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Summary {
@@ -15,10 +17,17 @@ pub struct Summary {
     pub n: usize,
     /// The metric of all cases' voxels taken together.
     pub pooled: Option<f64>,
+    /// Interval of the mean, where one was asked for and there are cases enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci: Option<[f64; 2]>,
 }
 
 impl Summary {
-    pub(crate) fn of(values: impl IntoIterator<Item = Option<f64>>, pooled: Option<f64>) -> Self {
+    pub(crate) fn of(
+        values: impl IntoIterator<Item = Option<f64>>,
+        pooled: Option<f64>,
+        bootstrap: Option<&Bootstrap>,
+    ) -> Self {
         let mut values: Vec<f64> = values.into_iter().flatten().collect();
         values.sort_by(f64::total_cmp);
         let n = values.len();
@@ -33,6 +42,7 @@ impl Summary {
             median,
             n,
             pooled,
+            ci: bootstrap.and_then(|bootstrap| bootstrap.interval(&values)),
         }
     }
 }
@@ -52,19 +62,19 @@ mod tests {
     #[test]
     fn textbook_numbers() {
         let values = [4.0, 2.0, 5.0, 4.0, 9.0, 7.0, 5.0, 4.0];
-        let s = Summary::of(values.map(Some).into_iter().chain([None]), None);
+        let s = Summary::of(values.map(Some).into_iter().chain([None]), None, None);
         assert_eq!((s.mean, s.median, s.n), (Some(5.0), Some(4.5), 8));
         assert!((s.sd.expect("eight values") - (32.0f64 / 7.0).sqrt()).abs() < 1e-12);
         assert_eq!(
-            Summary::of([Some(3.0), Some(1.0), Some(2.0)], None).median,
+            Summary::of([Some(3.0), Some(1.0), Some(2.0)], None, None).median,
             Some(2.0)
         );
     }
 
     #[test]
     fn too_few_cases_leave_numbers_undefined() {
-        assert_eq!(Summary::of([None], None), Summary::default());
-        let one = Summary::of([Some(0.5)], Some(0.25));
+        assert_eq!(Summary::of([None], None, None), Summary::default());
+        let one = Summary::of([Some(0.5)], Some(0.25), None);
         assert_eq!((one.mean, one.sd, one.median), (Some(0.5), None, Some(0.5)));
         assert_eq!((one.n, one.pooled), (1, Some(0.25)));
     }

@@ -5,74 +5,68 @@ use std::path::Path;
 use crossmod_volume::io;
 
 use crate::summary::Summary;
-use crate::{Evaluation, Result};
+use crate::{Evaluation, LabelSummary, Result};
 
 impl Evaluation {
-    /// A plain-text table: a row per label with mean ± SD, median and pooled value of Dice and
-    /// IoU and the number of cases, then the mean over labels. Undefined values are `–`.
+    /// A plain-text table: a row per label with the mean of each metric, its interval where there is
+    /// one and else the SD, and the number of cases; then the mean over labels. Undefined values are
+    /// `–`.
     #[must_use]
     pub fn table(&self) -> String {
-        let mut rows: Vec<Vec<String>> = vec![
-            [
-                "label", "name", "Dice", "median", "pooled", "IoU", "median", "pooled", "n",
-            ]
-            .map(str::to_owned)
-            .into(),
-        ];
+        let metrics = &self.settings.metrics;
         let labels = self.labels();
+        let names = metrics.iter().map(|metric| metric.name().to_owned());
+        let head = ["label", "name"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(names);
+        let mut rows: Vec<Vec<String>> = vec![head.chain(["n".to_owned()]).collect()];
         for (label, summary) in &labels {
             let mut row = vec![label.to_string(), summary.name.clone()];
-            row.extend(cells(&summary.dice));
-            row.extend(cells(&summary.iou));
-            row.push(summary.dice.n.to_string());
+            row.extend(summary.metrics.iter().map(|(_, summary)| cell(summary)));
+            row.push(cases(summary));
             rows.push(row);
         }
-        let mean = Self::mean_of(&labels);
-        let blank = String::new;
-        rows.push(vec![
-            "mean".into(),
-            blank(),
-            number(mean.dice),
-            blank(),
-            blank(),
-            number(mean.iou),
-            blank(),
-            blank(),
-            blank(),
-        ]);
+        let means = metrics
+            .iter()
+            .map(|&metric| number(Self::mean_of(&labels, metric)));
+        rows.push(
+            ["mean".to_owned(), String::new()]
+                .into_iter()
+                .chain(means)
+                .collect(),
+        );
         aligned(&rows)
     }
 
-    /// Writes one row per case and label: `case,label,name,dice,iou,volume_prediction_ml,
-    /// volume_truth_ml`; undefined values are empty.
+    /// Writes one row per case and label: `case,label,name`, the metrics that are told,
+    /// `volume_prediction_ml,volume_truth_ml`; undefined values are empty.
     ///
     /// # Errors
     /// [`crate::Error::Volume`] where the file cannot be written.
     pub fn write_csv(&self, path: &Path) -> Result<()> {
+        let metrics = &self.settings.metrics;
+        let keys = metrics.iter().map(|metric| metric.key());
+        let head = ["case", "label", "name"].into_iter().chain(keys);
+        let head = head.chain(["volume_prediction_ml", "volume_truth_ml"]);
         io::write_atomic(path, |file| {
             let mut csv = csv::Writer::from_writer(file);
-            csv.write_record([
-                "case",
-                "label",
-                "name",
-                "dice",
-                "iou",
-                "volume_prediction_ml",
-                "volume_truth_ml",
-            ])?;
+            csv.write_record(head)?;
             for case in &self.cases {
                 for &label in self.names.keys() {
-                    let overlap = case.labels.get(&label).copied().unwrap_or_default();
-                    let defined = |v: Option<f64>| v.map(|v| v.to_string()).unwrap_or_default();
-                    csv.write_record([
-                        case.case.clone(),
-                        label.to_string(),
-                        self.name(label),
-                        defined(overlap.dice()),
-                        defined(overlap.iou()),
-                        overlap.volume_prediction_ml.to_string(),
-                        overlap.volume_truth_ml.to_string(),
-                    ])?;
+                    let mut row = vec![case.case.clone(), label.to_string(), self.name(label)];
+                    row.extend(metrics.iter().map(|&metric| {
+                        let value = self.get(case, label, metric);
+                        value.map(|v| v.to_string()).unwrap_or_default()
+                    }));
+                    let overlap = case
+                        .labels
+                        .get(&label)
+                        .map(|m| m.overlap)
+                        .unwrap_or_default();
+                    row.push(overlap.volume_prediction_ml.to_string());
+                    row.push(overlap.volume_truth_ml.to_string());
+                    csv.write_record(row)?;
                 }
             }
             csv.flush()
@@ -81,21 +75,34 @@ impl Evaluation {
     }
 }
 
-/// Mean ± SD, median, pooled.
-fn cells(summary: &Summary) -> [String; 3] {
-    let mean = match summary.sd {
-        Some(sd) => format!("{} ± {sd:.3}", number(summary.mean)),
-        None => number(summary.mean),
-    };
-    [mean, number(summary.median), number(summary.pooled)]
+/// Mean and interval, or mean ± SD.
+pub(crate) fn cell(summary: &Summary) -> String {
+    let mean = number(summary.mean);
+    match (summary.ci, summary.sd) {
+        (Some([low, high]), _) => format!("{mean} [{low:.3}, {high:.3}]"),
+        (None, Some(sd)) => format!("{mean} ± {sd:.3}"),
+        (None, None) => mean,
+    }
 }
 
-fn number(value: Option<f64>) -> String {
+/// For how many cases each metric is defined; once where it is for as many.
+fn cases(summary: &LabelSummary) -> String {
+    let mut numbers: Vec<String> = summary
+        .metrics
+        .iter()
+        .map(|(_, s)| s.n.to_string())
+        .collect();
+    numbers.dedup();
+    numbers.join("/")
+}
+
+/// A number for people.
+pub(crate) fn number(value: Option<f64>) -> String {
     value.map_or_else(|| "–".into(), |v| format!("{v:.3}"))
 }
 
 /// Columns two blanks apart, each as wide as its longest cell in characters, left aligned.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(crate) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let lengths = rows
@@ -123,11 +130,11 @@ mod tests {
     #[test]
     fn the_table_is_aligned() {
         let expected = "\
-label  name     Dice           median  pooled  IoU            median  pooled  n
-1      liver    0.750 ± 0.354  0.750   0.519   0.667 ± 0.471  0.667   0.351   2
-2      label 2  0.000          0.000   0.000   0.000          0.000   0.000   1
-3      spleen   –              –       –       –              –       –       0
-mean            0.375                          0.333
+label  name     Dice           IoU            n
+1      liver    0.750 ± 0.354  0.667 ± 0.471  2
+2      label 2  0.000          0.000          1
+3      spleen   –              –              0
+mean            0.375          0.333
 ";
         assert_eq!(two_cases().table(), expected);
     }

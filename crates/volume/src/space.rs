@@ -13,7 +13,7 @@ pub mod warp;
 
 pub use aligned::{aligned_interpolation, resample_aligned, resample_labels_aligned};
 pub use argmax::{AlignedSlices, Certainty, Decision, argmax_onto, regions_onto};
-pub use blur::{Sigma, blur};
+pub use blur::{Sigma, blur, convolve};
 pub use crop::{Cut, Frame};
 pub use orient::{Orientation, reorient_image, reorient_labels, reoriented_grid};
 pub use resample::{

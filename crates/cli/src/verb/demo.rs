@@ -15,7 +15,7 @@ use crossmod_learn::device::Processor;
 use crossmod_learn::fit::{Budget, Summary, write_json};
 use crossmod_learn::recipe::{self, Recipe, Request};
 use crossmod_learn::{Error, Progress, window};
-use crossmod_measure::{Evaluation, evaluate_folders};
+use crossmod_measure::{Evaluation, Metric, Settings, evaluate_folders};
 use crossmod_report::case::Keep;
 use crossmod_report::page::{Page, Picture};
 use crossmod_synth::phantom::{LABELS, Study, StudyConfig, write_study};
@@ -243,7 +243,8 @@ impl Arm {
                 &mut progress,
             )?;
         }
-        let evaluation = evaluate_folders(&predictions, &study.mr.join("labelsTs"), None)?;
+        let truth = study.mr.join("labelsTs");
+        let evaluation = evaluate_folders(&predictions, &truth, None, &Settings::default())?;
         Ok(Trained {
             name: self.recipe,
             summary,
@@ -337,12 +338,12 @@ fn table(arms: &[Trained], out: &Path, time: Duration) -> String {
     for (value, name) in organs() {
         let of = labels
             .iter()
-            .map(|l| number(l.get(&value).and_then(|s| s.dice.mean)));
+            .map(|l| number(l.get(&value).and_then(|s| s.get(Metric::Dice).mean)));
         text.push_str(&row(&name.replace('_', " "), of.collect()));
     }
     let means = arms
         .iter()
-        .map(|arm| number(arm.evaluation.mean().dice))
+        .map(|arm| number(arm.evaluation.mean(Metric::Dice)))
         .collect();
     text.push_str(&row("mean", means));
     text.push_str(&format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crossmod_measure::{CaseOverlap, Evaluation, Overlap, overlap_of};
+use crossmod_measure::{CaseMeasures, Evaluation, Overlap, Settings, overlap_of};
 use crossmod_volume::dataset::{Case, stem_and_ending};
 use crossmod_volume::space::Certainty;
 use crossmod_volume::{Labels, io};
@@ -105,14 +105,16 @@ pub(super) fn run(
         let mut labels = io::read_labels(path)?;
         rules.apply(&mut labels)?;
         io::write_labels(path, &labels)?;
-        measured.push(CaseOverlap {
+        let found = overlaps(plan, drawn[i].as_deref(), &labels, &io::read_labels(truth)?)
+            .map_err(|e| Error::data(e.to_string(), truth))?;
+        measured.push(CaseMeasures {
             case: names[i].clone(),
-            labels: overlaps(plan, drawn[i].as_deref(), &labels, &io::read_labels(truth)?)
-                .map_err(|e| Error::data(e.to_string(), truth))?,
+            labels: found.into_iter().map(|(v, of)| (v, of.into())).collect(),
         });
     }
     let classes = plan.classes.iter().map(|c| (c.value, c.name.clone()));
-    let found = Evaluation::new(Evaluation::pool(measured), &classes.collect());
+    let cases = Evaluation::pool(measured);
+    let found = Evaluation::new(cases, &classes.collect(), Settings::default());
     Ok(Validation(found))
 }
 

@@ -24,7 +24,7 @@ use rayon::prelude::*;
 use crate::{Grid, Image, Labels};
 
 /// Columns that are gathered together, so that whole cache lines are used.
-const COLUMNS: usize = 16;
+pub(super) const COLUMNS: usize = 16;
 
 /// From each voxel to the nearest of another value; infinite where there is no other.
 #[must_use]
@@ -147,7 +147,7 @@ fn across_rows<'a, T: Copy + PartialEq + 'a>(
 
 /// The lower envelope of parabolas of equal width: which is lowest from where on.
 #[derive(Default)]
-struct Envelope {
+pub(super) struct Envelope {
     parabolas: Vec<Parabola>,
 }
 
@@ -161,7 +161,7 @@ struct Parabola {
 impl Envelope {
     /// Lowers the heights of a run to the envelope of the parabolas on them and, at height 0, just
     /// outside its ends.
-    fn lower(&mut self, heights: &mut [f32], run: std::ops::Range<usize>, step_mm: f64) {
+    pub(super) fn lower(&mut self, heights: &mut [f32], run: std::ops::Range<usize>, step_mm: f64) {
         self.parabolas.clear();
         // In steps from one place before the run.
         let place = |steps: usize| steps as f64 * step_mm;

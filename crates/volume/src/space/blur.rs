@@ -49,13 +49,26 @@ pub fn blur(image: Image, sigma: Sigma) -> Result<Image> {
             "expected standard deviations of 0 to {LARGEST} voxels, found {sigma:?}"
         )));
     }
+    let shape = image.grid().shape();
+    let kernels = [0, 1, 2].map(|axis| gaussian(sigma_vox[axis], shape[axis]));
+    Ok(convolve(image, [0, 1, 2].map(|axis| &*kernels[axis])))
+}
+
+/// The image filtered along (x, y, z), each sample becoming the sum of its neighbours weighed by a
+/// kernel whose middle is its own; a kernel of `[1.0]` leaves an axis as it is. Beyond its ends the
+/// image holds its edge. Holds one more volume while it works.
+///
+/// # Panics
+/// Where a kernel has no middle: its length is even.
+#[must_use]
+pub fn convolve(image: Image, kernels: [&[f64]; 3]) -> Image {
     let (grid, mut data) = image.into_parts();
     let shape = grid.shape();
-    for axis in 0..3 {
-        let kernel = gaussian(sigma_vox[axis], shape[axis]);
-        data = Taps::convolving(shape[axis], &kernel).apply(data, shape, axis);
+    for (axis, kernel) in kernels.into_iter().enumerate() {
+        assert_eq!(kernel.len() % 2, 1, "a kernel with a middle");
+        data = Taps::convolving(shape[axis], kernel).apply(data, shape, axis);
     }
-    Image::new(grid, data)
+    Image::new(grid, data).expect("as many samples as before")
 }
 
 /// The kernel for an axis of `n` voxels, its middle at σ 0.
