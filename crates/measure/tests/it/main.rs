@@ -1,0 +1,4 @@
+//! Measuring real data; skipped where there is none.
+
+mod raters;
+mod speed;
