@@ -6,7 +6,9 @@
 //! is `benches/peers/peer.py`, which documents the protocol.
 
 pub(crate) mod compare;
+pub(crate) mod io;
 pub(crate) mod machine;
+pub(crate) mod measure;
 pub(crate) mod ops;
 mod ours;
 pub(crate) mod process;
@@ -15,3 +17,4 @@ pub(crate) mod serve;
 pub(crate) mod single;
 pub(crate) mod steps;
 pub(crate) mod synth;
+pub(crate) mod volumes;

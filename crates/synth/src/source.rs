@@ -17,7 +17,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crossmod_volume::dataset::{Case, Dataset, LabelTable, read_label_table};
+use crossmod_volume::dataset::{Case, Dataset, LabelTable, merge_masks, read_label_table};
 use crossmod_volume::{Image, Labels, io};
 use rayon::prelude::*;
 
@@ -25,7 +25,6 @@ use crate::{Error, LabelScheme, Result, Scene};
 use layout::Found;
 
 mod layout;
-mod masks;
 mod scans;
 
 /// Where label maps are, and what they are.
@@ -187,12 +186,11 @@ impl LabelCase {
     /// Its label map, and how many voxels several masks lay claim to.
     ///
     /// # Errors
-    /// [`Error::Volume`] where a file cannot be read, [`Error::File`] where masks do not lie on one
-    /// grid.
+    /// [`Error::Volume`] where a file cannot be read or masks do not lie on one grid.
     pub fn labels(&self) -> Result<(Labels, usize)> {
         match &self.labels {
             LabelFiles::Map(path) => Ok((io::read_labels(path)?, 0)),
-            LabelFiles::Masks(masks) => masks::merge(masks),
+            LabelFiles::Masks(masks) => Ok(merge_masks(masks)?),
         }
     }
 

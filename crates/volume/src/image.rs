@@ -1,5 +1,6 @@
 //! A scalar image: `f32` samples on a [`Grid`].
 
+use crate::labels::expect_shape;
 use crate::{Error, Grid, Result};
 
 /// Intensities on a grid, x fastest. Interpolated when resampled.
@@ -51,6 +52,15 @@ impl Image {
     pub fn map(mut self, f: impl Fn(f32) -> f32) -> Self {
         self.data.iter_mut().for_each(|v| *v = f(*v));
         self
+    }
+
+    /// The same samples on another grid of the same shape.
+    ///
+    /// # Errors
+    /// [`Error::Geometry`] where the shape is another.
+    pub fn placed(self, grid: &Grid) -> Result<Self> {
+        expect_shape(&self.grid, grid)?;
+        Self::new(grid.clone(), self.data)
     }
 
     /// The grid and the samples.

@@ -8,6 +8,7 @@ pub mod orient;
 pub mod resample;
 mod spline;
 mod taps;
+pub mod transform;
 pub mod velocity;
 pub mod warp;
 
@@ -20,5 +21,6 @@ pub use resample::{
     Interpolation, grid_with_shape, grid_with_spacing, resample_image, resample_labels_linear,
     resample_labels_nearest,
 };
+pub use transform::Transform;
 pub use velocity::Flow;
 pub use warp::{Block, Deformation, Displacement, Patch, Warp};

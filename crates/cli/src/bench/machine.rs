@@ -78,6 +78,15 @@ pub(super) fn kib(text: &str, key: &str) -> Option<f64> {
     Some(kib * 1024.0 / 1e9)
 }
 
+/// Processor time that this process has used, all threads together, where the system tells.
+pub(super) fn processor_ms() -> Option<f64> {
+    // Linux counts it in hundredths of a second; before the 14th field comes a name in brackets.
+    let stat = read("/proc/self/stat")?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let [user, system] = [fields.next()?, fields.next()?].map(|field| field.parse::<f64>().ok());
+    Some((user? + system?) * 10.0)
+}
+
 /// Different pairs of socket and core.
 fn cores(info: &str) -> Option<usize> {
     let pairs: BTreeSet<_> = values(info, "physical id")
@@ -99,6 +108,15 @@ mod tests {
         assert_eq!(cores(&info), Some(3));
         assert_eq!(values(&info, "model name").next(), Some("X 1"));
         assert_eq!(cores("processor : 0\n"), None);
+    }
+
+    #[test]
+    fn work_takes_processor_time() {
+        let Some(before) = processor_ms() else { return };
+        let start = std::time::Instant::now();
+        while processor_ms().is_some_and(|now| now < before + 30.0) {
+            assert!(start.elapsed().as_secs() < 60, "no time passes");
+        }
     }
 
     #[test]

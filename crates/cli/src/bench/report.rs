@@ -27,6 +27,12 @@ pub(crate) struct Row {
     /// The peer's time over ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ratio: Option<f64>,
+    /// Processor time of our process, all threads together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ours_cpu_ms: Option<f64>,
+    /// That of the peer's process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer_cpu_ms: Option<f64>,
     /// Peak memory of our process, in units of 10⁶ bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ours_rss_mb: Option<f64>,
@@ -135,13 +141,15 @@ impl PassSummary {
 /// A column: its head, and what it says of a row.
 type Column = (&'static str, fn(&Row) -> Option<String>);
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 14] = [
     ("pass", |row| Some(row.pass.into())),
     ("ours ms", |row| Some(time(row.ours_ms))),
     ("GFLOP/s", |row| Some(format!("{:.0}", row.gflops?))),
     ("% peak", |row| Some(format!("{:.0}", 100.0 * row.of_peak?))),
     ("peer ms", |row| Some(time(row.peer_ms?))),
     ("ratio", |row| Some(format!("{:.2}", row.ratio?))),
+    ("ours CPU ms", |row| Some(time(row.ours_cpu_ms?))),
+    ("peer CPU ms", |row| Some(time(row.peer_cpu_ms?))),
     ("allocator", |row| row.peer_allocator.clone()),
     ("ours MB", |row| Some(format!("{:.0}", row.ours_rss_mb?))),
     ("peer MB", |row| Some(format!("{:.0}", row.peer_rss_mb?))),

@@ -79,6 +79,8 @@ pub(super) struct Runner<'a> {
     process: &'a mut Process,
     request: Value,
     losses: Trajectory,
+    /// Of each call, where the side tells.
+    cpu_ms: Vec<f64>,
     peak_rss_mb: Option<f64>,
 }
 
@@ -88,6 +90,7 @@ impl<'a> Runner<'a> {
             process,
             request: json!({ what: config }),
             losses: Vec::new(),
+            cpu_ms: Vec::new(),
             peak_rss_mb: None,
         }
     }
@@ -100,6 +103,8 @@ impl Side for Runner<'_> {
         let losses = answer["losses"].as_array().into_iter().flatten();
         self.losses
             .extend(losses.filter_map(|step| step.as_object().cloned()));
+        let cpu = answer["cpu_ms"].as_array().into_iter().flatten();
+        self.cpu_ms.extend(cpu.filter_map(Value::as_f64));
         self.peak_rss_mb = answer["peak_rss_mb"].as_f64();
         milliseconds(&answer)
     }
@@ -217,11 +222,14 @@ pub(super) fn compare(
     let differences = peers
         .iter()
         .map(|peer| difference(&ours.losses, &peer.losses));
+    let cpu = |runner: &Runner<'_>| median(runner.cpu_ms.get(1..).unwrap_or_default());
     Ok(Row {
         ours_ms: medians[0],
         peer_ms: best.map(|i| medians[i]),
         peer_allocator: best.map(|i| names[i].clone()),
         ratio: best.map(|i| medians[i] / medians[0]),
+        ours_cpu_ms: cpu(ours),
+        peer_cpu_ms: best.and_then(|i| cpu(&peers[i - 1])),
         ours_rss_mb: ours.peak_rss_mb,
         peer_rss_mb: best.and_then(|i| peers[i - 1].peak_rss_mb),
         loss_difference: differences.flatten().reduce(f64::max),

@@ -2,6 +2,7 @@
 
 mod synth;
 mod train;
+mod volumes;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use crate::bench::ops::{self, Op};
 use crate::bench::process::PeerCommand;
 use crate::bench::report::Report;
 use crate::bench::single;
+use crate::bench::{io, measure};
 use crate::context::{Context, Outcome};
 use crate::error::Usage;
 
@@ -34,6 +36,10 @@ enum What {
     Train(train::Args),
     /// Images made of a label map by SynthSeg's steps, beside TorchIO and MONAI
     Synth(synth::Args),
+    /// All metrics of two label maps, beside surface-distance and MONAI
+    Measure(volumes::Args),
+    /// Reading, writing and resampling an image, beside nibabel, SimpleITK and SciPy
+    Io(volumes::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -115,6 +121,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         What::Ops(args) => run_ops(args, context),
         What::Train(args) => train::run(args, context),
         What::Synth(args) => synth::run(args, context),
+        What::Measure(args) => volumes::run(args, "bench measure", measure::tasks, context),
+        What::Io(args) => volumes::run(args, "bench io", io::tasks, context),
     }
 }
 

@@ -74,7 +74,7 @@ fn paragraph(finding: &Finding, root: &Path) -> String {
         .as_ref()
         .map_or(String::new(), |case| format!("{case}: "));
     format!(
-        "{severity}: {case}{}: {file}\n  found     {}\n  expected  {}\n  repair    {}\n\n",
-        finding.field, finding.found, finding.expected, finding.repair
+        "{severity}: {case}{}: {file}\n  found     {}\n  expected  {}\n  means     {}\n  repair    {}\n\n",
+        finding.field, finding.found, finding.expected, finding.means, finding.repair
     )
 }

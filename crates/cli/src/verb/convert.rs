@@ -1,24 +1,29 @@
-//! `crossmod convert`: a volume turned, resampled or in another format.
+//! `crossmod convert`: a volume turned, resampled, repaired or in another format.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
+use crossmod_volume::dataset::{Dataset, write_nnunet};
 use crossmod_volume::space::{
-    Interpolation, Orientation, grid_with_spacing, reorient_image, reorient_labels, resample_image,
-    resample_labels_linear,
+    Interpolation, Orientation, grid_with_spacing, reorient_image, reorient_labels,
+    resample_aligned, resample_image, resample_labels_aligned, resample_labels_linear,
 };
-use crossmod_volume::{Grid, io};
+use crossmod_volume::{Grid, Image, Labels, io};
 use serde_json::json;
 
 use crate::context::{Context, Outcome};
+use crate::error::Usage;
 
-/// Writes a volume turned, resampled or in another format. Geometry and type of samples are kept
-/// where the format can hold them.
+/// Writes a volume turned, resampled, repaired or in another format; or a dataset in nnU-Net's
+/// layout. Geometry and type of samples are kept where the format can hold them. OUT may be IN, which
+/// is how `crossmod check` says to repair a file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A volume, or a folder of PNG slices
+    /// A volume, a folder of PNG slices, or the folder of a dataset
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// A file (.nii.gz, .nii, .nrrd, .png), or a name without ending for a folder of PNG slices
+    /// A file (.nii.gz, .nii, .nrrd, .png), or a name without ending for a folder of PNG slices; of a
+    /// dataset a new folder
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Turn the axes to grow in these directions, such as RAS
@@ -27,9 +32,26 @@ pub(crate) struct Args {
     /// Resample to this spacing in mm along the axes of OUT, such as 1,1,1
     #[arg(long, value_name = "X,Y,Z", value_parser = spacing)]
     spacing: Option<[f64; 3]>,
+    /// Resample onto the grid of another volume
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["spacing", "orient"])]
+    like: Option<PathBuf>,
+    /// Leave the samples alone and take the place of another volume of the same shape: repairs a
+    /// wrong header
+    #[arg(long, value_name = "FILE", conflicts_with = "like")]
+    header: Option<PathBuf>,
+    /// Write this value where a sample is not finite
+    #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
+    finite: Option<f32>,
     /// The volume is a label map: never mix its values
     #[arg(long)]
     labels: bool,
+    /// Give labels other values, such as 7=1,8=0
+    #[arg(long, value_name = "OLD=NEW", value_delimiter = ',', value_parser = renaming,
+          requires = "labels")]
+    map: Vec<(u16, u16)>,
+    /// Round samples to the nearest label: repairs label maps that were resampled as images
+    #[arg(long, requires = "labels", conflicts_with = "finite")]
+    round: bool,
 }
 
 fn orientation(text: &str) -> Result<Orientation, String> {
@@ -46,32 +68,22 @@ fn spacing(text: &str) -> Result<[f64; 3], String> {
         .ok_or_else(|| "expected three numbers above 0, such as 1,1,1".into())
 }
 
+fn renaming(text: &str) -> Result<(u16, u16), String> {
+    let pair = text.split_once('=');
+    pair.and_then(|(old, new)| Some((old.trim().parse().ok()?, new.trim().parse().ok()?)))
+        .ok_or_else(|| "expected two labels from 0 to 65535, such as 7=1".into())
+}
+
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    let target = |grid: &Grid| {
-        args.spacing
-            .map(|mm| grid_with_spacing(grid, mm))
-            .transpose()
-    };
+    if args.input.is_dir()
+        && let Ok(dataset) = Dataset::open(&args.input)
+    {
+        return run_dataset(args, &dataset, context);
+    }
     let grid = if args.labels {
-        let mut labels = io::read_labels(&args.input)?;
-        if let Some(orientation) = args.orient {
-            labels = reorient_labels(&labels, orientation);
-        }
-        if let Some(grid) = target(labels.grid())? {
-            labels = resample_labels_linear(&labels, &grid);
-        }
-        io::write_labels(&args.output, &labels)?;
-        labels.grid().clone()
+        run_labels(args)?
     } else {
-        let (mut image, storage) = io::read_image_stored(&args.input)?;
-        if let Some(orientation) = args.orient {
-            image = reorient_image(&image, orientation);
-        }
-        if let Some(grid) = target(image.grid())? {
-            image = resample_image(&image, &grid, Interpolation::Linear, 0.0);
-        }
-        io::write_image(&args.output, &image, &storage)?;
-        image.grid().clone()
+        run_image(args)?
     };
     let (out, code) = (args.output.display(), Orientation::of(&grid).to_string());
     let value = json!({
@@ -83,6 +95,87 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     context.result(&value, || {
         let ([x, y, z], [dx, dy, dz]) = (grid.shape(), grid.spacing_mm());
         format!("{x} × {y} × {z}, {dx:.4} × {dy:.4} × {dz:.4} mm, {code}: {out}")
+    })?;
+    Ok(Outcome::Done)
+}
+
+fn run_labels(args: &Args) -> anyhow::Result<Grid> {
+    let mut labels = if args.round {
+        Labels::rounded(io::read_image(&args.input)?)
+    } else {
+        io::read_labels(&args.input)?
+    };
+    if !args.map.is_empty() {
+        let table: BTreeMap<u16, u16> = args.map.iter().copied().collect();
+        labels = labels.renamed(&table);
+    }
+    if let Some(grid) = grid_of(args.header.as_deref())? {
+        labels = labels.placed(&grid)?;
+    }
+    if let Some(orientation) = args.orient {
+        labels = reorient_labels(&labels, orientation);
+    }
+    if let Some(mm) = args.spacing {
+        let grid = grid_with_spacing(labels.grid(), mm)?;
+        labels = resample_labels_aligned(&labels, &grid, [Interpolation::Linear; 3])?;
+    }
+    if let Some(grid) = grid_of(args.like.as_deref())? {
+        labels = resample_labels_linear(&labels, &grid);
+    }
+    io::write_labels(&args.output, &labels)?;
+    Ok(labels.grid().clone())
+}
+
+fn run_image(args: &Args) -> anyhow::Result<Grid> {
+    let (mut image, storage) = io::read_image_stored(&args.input)?;
+    if let Some(value) = args.finite {
+        image = finite(image, value);
+    }
+    if let Some(grid) = grid_of(args.header.as_deref())? {
+        image = image.placed(&grid)?;
+    }
+    if let Some(orientation) = args.orient {
+        image = reorient_image(&image, orientation);
+    }
+    if let Some(mm) = args.spacing {
+        let grid = grid_with_spacing(image.grid(), mm)?;
+        image = resample_aligned(image, &grid, [Interpolation::Linear; 3])?;
+    }
+    if let Some(grid) = grid_of(args.like.as_deref())? {
+        image = resample_image(&image, &grid, Interpolation::Linear, 0.0);
+    }
+    io::write_image(&args.output, &image, &storage)?;
+    Ok(image.grid().clone())
+}
+
+fn finite(image: Image, value: f32) -> Image {
+    image.map(|v| if v.is_finite() { v } else { value })
+}
+
+fn grid_of(file: Option<&Path>) -> anyhow::Result<Option<Grid>> {
+    Ok(file.map(io::read_grid).transpose()?.map(|(grid, _)| grid))
+}
+
+fn run_dataset(args: &Args, dataset: &Dataset, context: &Context) -> anyhow::Result<Outcome> {
+    let changes = args.orient.is_some()
+        || args.spacing.is_some()
+        || args.like.is_some()
+        || args.header.is_some()
+        || args.finite.is_some()
+        || args.labels;
+    if changes {
+        return Err(Usage::error(format!(
+            "expected a dataset to be converted as it is, found options that change volumes; \
+             convert its files one by one: {}",
+            args.input.display()
+        )));
+    }
+    write_nnunet(dataset, &args.output)?;
+    let (training, test) = (dataset.training.len(), dataset.test.len());
+    let out = args.output.display();
+    let value = json!({ "out": out.to_string(), "training": training, "test": test });
+    context.result(&value, || {
+        format!("{training} training and {test} test cases: {out}")
     })?;
     Ok(Outcome::Done)
 }

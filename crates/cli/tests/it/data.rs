@@ -15,10 +15,10 @@ const DESCRIPTION: &str = r#"{"channel_names": {"0": "CT"}, "numTraining": 2,
 fn dataset() -> Trial {
     let trial = Trial::new();
     trial.write_text("ds/dataset.json", DESCRIPTION);
-    for case in ["a", "b"] {
+    for (case, last) in [("a", 4.0), ("b", 5.0)] {
         trial.write_image(
             &format!("ds/imagesTr/{case}_0000.nii.gz"),
-            &[1.0, 2.0, 3.0, 4.0],
+            &[1.0, 2.0, 3.0, last],
         );
         trial.write_labels(&format!("ds/labelsTr/{case}.nii.gz"), &[0, 1, 1, 0]);
     }
@@ -66,7 +66,7 @@ fn findings_name_case_field_and_repair() {
             .as_str()
             .is_some_and(|f| f.ends_with("labelsTr/b.nii.gz"))
     );
-    for key in ["found", "expected", "repair"] {
+    for key in ["found", "expected", "means", "repair"] {
         assert!(
             finding[key].as_str().is_some_and(|text| !text.is_empty()),
             "{key}"
@@ -307,4 +307,105 @@ fn a_prediction_on_another_grid_is_refused() {
         "{said:?}"
     );
     assert!(!trial.path("m.json").exists());
+}
+
+#[test]
+fn surfaces_and_another_run_are_measured_where_asked() {
+    let trial = dataset();
+    for run in ["pred", "old"] {
+        trial.write_labels(&format!("{run}/a.nii.gz"), &[0, 1, 1, 0]);
+    }
+    trial.write_labels("pred/b.nii.gz", &[0, 1, 1, 1]);
+    trial.write_labels("old/b.nii.gz", &[0, 1, 0, 0]);
+    let json = trial.run("evaluate pred ds/labelsTr --against old --json");
+    let json = json.exits(0).json();
+    // A surface of two voxels on a line is its two ends.
+    let label = |case: usize| json["cases"][case]["labels"]["1"].clone();
+    assert_eq!(
+        (&label(1)["hd95_mm"], &label(1)["assd_mm"]),
+        (&json!(1.0), &json!(0.5))
+    );
+    assert_eq!(
+        (&label(0)["nsd"], &json["mean"]["nsd"]),
+        (&json!(1.0), &json!(1.0))
+    );
+    assert_eq!(json["settings"]["surface"], "elements");
+    let against = &json["against"]["labels"]["1"]["dice"];
+    assert_eq!((&against["n"], &against["p"]), (&json!(2), &json!(1.0)));
+    let said = trial.run("evaluate pred ds/labelsTr --surface voxels --metrics hausdorff,nsd");
+    let said = said.exits(0).stdout;
+    assert!(
+        said.contains("Hausdorff mm") && !said.contains("Dice"),
+        "{said}"
+    );
+}
+
+#[test]
+fn masks_and_images_are_measured() {
+    let trial = dataset();
+    trial.write_labels("study/s1/one/lens.nii.gz", &[1, 1, 0, 0]);
+    trial.write_labels("study/s1/two/lens.nii.gz", &[1, 0, 0, 0]);
+    let json = trial.run("evaluate --organs study/*/two study/*/one --metrics dice --json");
+    assert_eq!(json.exits(0).json()["labels"]["1"]["name"], "lens");
+    trial.write_image("fake/a_0000.nii.gz", &[1.0, 2.0, 3.0, 6.0]);
+    trial.write_image("real/a_0000.nii.gz", &[1.0, 2.0, 3.0, 4.0]);
+    trial.write_labels("mask/a_0000.nii.gz", &[0, 0, 1, 1]);
+    let json = trial.run("evaluate --images fake real --mask mask --range 0,10 --json");
+    let json = json.exits(0).json();
+    assert_eq!(json["mean"]["mae"], json!(1.0));
+    let psnr = json["cases"][0]["psnr_db"].as_f64().expect("a number");
+    assert!((psnr - 10.0 * 50f64.log10()).abs() < 1e-9, "{psnr}");
+}
+
+/// Each repair that check names leaves nothing to find.
+#[test]
+fn what_check_names_convert_repairs() {
+    let trial = dataset();
+    let (image, labels) = ("ds/imagesTr/b_0000.nii.gz", "ds/labelsTr/b.nii.gz");
+    let repair = |write: &dyn Fn(), field: &str| {
+        write();
+        let found = errors(&trial);
+        assert_eq!(
+            (found.len(), &found[0]["field"]),
+            (1, &json!(field)),
+            "{found:?}"
+        );
+        let told = found[0]["repair"].as_str().expect("text").to_owned();
+        let command = told.strip_prefix("crossmod ").expect("a command");
+        // What follows the command is for people.
+        let end = command.find([';', '(']).unwrap_or(command.len());
+        let end = command[..end].find(", for each").unwrap_or(end);
+        let command = command[..end].replace("OLD=NEW", "7=1");
+        trial.run(&command).exits(0);
+        assert_eq!(
+            trial.run("check ds --json").exits(0).json(),
+            json!({ "findings": [] })
+        );
+    };
+    repair(
+        &|| trial.write_labels(labels, &[0, 7, 7, 1]),
+        "label values",
+    );
+    repair(
+        &|| trial.write_image(labels, &[0.0, 0.8, 1.0, 0.1]),
+        "label values",
+    );
+    repair(
+        &|| trial.write_image(image, &[0.0, f32::NAN, 1.0, 2.0]),
+        "samples",
+    );
+    repair(&|| trial.write_labels(labels, &[0, 1, 1, 0, 0]), "shape");
+}
+
+#[test]
+fn folders_of_masks_become_a_dataset() {
+    let trial = Trial::new();
+    trial.write_image("ts/s1/ct.nii.gz", &[1.0, 2.0, 3.0, 4.0]);
+    trial.write_labels("ts/s1/segmentations/liver.nii.gz", &[0, 1, 1, 0]);
+    let said = trial.run("check ts").exits(0);
+    assert!(said.stdout.contains("crossmod convert"), "{said:?}");
+    let json = trial.run("convert ts nn --json").exits(0).json();
+    assert_eq!(json["training"], 1);
+    let clean = trial.run("check nn --json").exits(0).json();
+    assert_eq!(clean, json!({ "findings": [] }));
 }

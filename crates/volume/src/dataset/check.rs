@@ -1,6 +1,7 @@
 //! What is wrong with a dataset, found before hours of training find it.
 //!
-//! Every finding names the file, the field, what was found, what was expected and a repair. Errors
+//! Every finding names the file, the field, what was found, what was expected, what it means and a
+//! repair, which begins with the command that makes it where there is one. Errors
 //! stop training or spoil it; warnings may be meant; notes are for information. Cases are read in
 //! parallel; the order of findings is that of the dataset: its description, stray files, patients
 //! on both sides, then case by case.
@@ -12,6 +13,7 @@ use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
 use super::check_case::check_case;
+use super::content::Content;
 use super::{Case, Dataset};
 
 /// How much a finding matters.
@@ -43,7 +45,9 @@ pub struct Finding {
     pub found: String,
     /// What should be there.
     pub expected: String,
-    /// What to do.
+    /// What comes of it.
+    pub means: &'static str,
+    /// What to do: the command that repairs it, where there is one.
     pub repair: String,
 }
 
@@ -68,6 +72,7 @@ impl Finding {
             field: field.to_owned(),
             found: found.into(),
             expected: expected.into(),
+            means: means(field),
             repair: repair.into(),
         }
     }
@@ -76,6 +81,44 @@ impl Finding {
         self.case = Some(case.id.clone());
         self
     }
+}
+
+/// What comes of a field that is not as it should be.
+fn means(field: &str) -> &'static str {
+    match field {
+        "affine" => "voxels of the files are paired that show different places of the patient",
+        "channel" => "the case cannot be read: nets take all channels at once",
+        "content" => "what is trained on is measured on too, so that results come out too good",
+        "file" => "the case cannot be used",
+        "file name" => "the file is left out",
+        "files" => "the cases count as unlabelled",
+        "image" => "the label map is left out",
+        "label map" => "the case is left out of supervised training",
+        "label values" => "what is learnt and measured is not what the dataset describes",
+        "labels" => "results are told by number, or structures are mistaken for each other",
+        "masks" => "a voxel of a label map has one label: some of a mask is lost",
+        "numTraining" => "cases may be missing, or ones that do not belong may have got in",
+        "patient" => "results on patients who were trained on come out too good",
+        "samples" => "losses and statistics become undefined, or nothing can be learnt",
+        "shape" => "voxels of the files cannot be paired",
+        _ => "what reads the dataset may misread it",
+    }
+}
+
+/// A command that rewrites a file in place.
+pub(super) fn convert(file: &Path, arguments: &str) -> String {
+    let file = quoted(file);
+    format!("crossmod convert {file} {file} {arguments}")
+}
+
+/// A path as shells take it.
+pub(super) fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=@%:,".contains(c);
+    if text.chars().all(plain) && !text.is_empty() {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Everything found in a dataset; opens each of its images and label maps.
@@ -89,15 +132,45 @@ pub fn check(dataset: &Dataset) -> Vec<Finding> {
     let cases: Vec<(&Case, bool)> = sides
         .into_iter()
         .flat_map(|side| {
-            let labelled = side.iter().any(|case| case.label.is_some());
+            let has = |case: &Case| case.label.is_some() || !dataset.masks(case).is_empty();
+            let labelled = side.iter().any(has);
             side.iter().map(move |case| (case, labelled))
         })
         .collect();
-    let per_case: Vec<Vec<Finding>> = cases
+    let per_case: Vec<(Vec<Finding>, Option<Content>)> = cases
         .par_iter()
         .map(|(case, labelled)| check_case(dataset, case, *labelled))
         .collect();
-    findings.extend(per_case.into_iter().flatten());
+    let contents = per_case.iter().map(|(_, content)| *content);
+    findings.extend(same_images(dataset, &contents.collect::<Vec<_>>()));
+    findings.extend(per_case.into_iter().flat_map(|(findings, _)| findings));
+    findings
+}
+
+/// Images that are the same under different names, by the contents of training and test cases in
+/// order.
+fn same_images(dataset: &Dataset, contents: &[Option<Content>]) -> Vec<Finding> {
+    let mut first: BTreeMap<Content, (usize, &Case)> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for (i, (case, content)) in dataset.cases().zip(contents).enumerate() {
+        let Some(content) = content else { continue };
+        let Some((j, other)) = first.get(content) else {
+            first.insert(*content, (i, case));
+            continue;
+        };
+        let training = dataset.training.len();
+        let across = *j < training && i >= training;
+        let apart = case.subject != other.subject;
+        let (severity, expected) = match (across, apart) {
+            (true, _) => (Severity::Error, "test images that are not trained on"),
+            (false, true) => (Severity::Warning, "one name for each patient"),
+            (false, false) => (Severity::Note, "each image once"),
+        };
+        let file = case.images.first().unwrap_or(&dataset.root);
+        let found = format!("the same image as {}", other.id);
+        let repair = "remove one of the cases";
+        findings.push(Finding::new(severity, file, "content", found, expected, repair).of(case));
+    }
     findings
 }
 
@@ -113,6 +186,20 @@ fn description(dataset: &Dataset) -> Vec<Finding> {
             format!("{declared}, with {present} training cases in the folder"),
             format!("{present}"),
             "correct numTraining, or add the missing cases",
+        ));
+    }
+    if !dataset.masks.is_empty() {
+        let (from, to) = (
+            quoted(&dataset.root),
+            quoted(&dataset.root.with_extension("nnunet")),
+        );
+        findings.push(Finding::new(
+            Severity::Note,
+            &dataset.root,
+            "layout",
+            "a mask for each structure",
+            "a label map for each case, which training reads",
+            format!("crossmod convert {from} {to}"),
         ));
     }
     if !dataset.labels_declared && dataset.cases().any(|case| case.label.is_some()) {
@@ -238,7 +325,8 @@ mod tests {
     fn a_clean_dataset_has_no_findings() {
         let trial = Trial::described(TWO_LABELS);
         for case in ["a", "b"] {
-            trial.image(&format!("imagesTr/{case}_0000.nii.gz"), &[0.0, 1.0, 2.0]);
+            let last = f32::from(case.as_bytes()[0]);
+            trial.image(&format!("imagesTr/{case}_0000.nii.gz"), &[0.0, 1.0, last]);
             trial.labels(&format!("labelsTr/{case}.nii.gz"), &[0, 1, 1]);
         }
         trial.image("imagesTs/c_0000.nii.gz", &[0.0, 1.0, 2.0]);
@@ -246,15 +334,59 @@ mod tests {
     }
 
     #[test]
+    fn the_same_image_under_another_name_is_found() {
+        use Severity::{Error, Warning};
+        let trial = Trial::described(TWO_LABELS);
+        let both: &[f32] = &[0.0, 1.0, 7.0];
+        trial.image("imagesTr/a1_0000.nii.gz", both);
+        trial.image("imagesTr/b2_0000.nii.gz", both);
+        trial.image_at("imagesTs/c3_0000.nii.gz", both, 40.0);
+        let found = heads(&trial);
+        assert_eq!(
+            found[0],
+            head(Warning, "b2", "imagesTr/b2_0000.nii.gz", "content")
+        );
+        assert_eq!(
+            found[1],
+            head(Error, "c3", "imagesTs/c3_0000.nii.gz", "content")
+        );
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn commands_quote_what_shells_would_split() {
+        assert_eq!(quoted(Path::new("a/b_0.nii.gz")), "a/b_0.nii.gz");
+        assert_eq!(quoted(Path::new("a b/it's.nii")), "'a b/it'\\''s.nii'");
+    }
+
+    #[test]
+    fn masks_are_checked_and_said_to_need_converting() {
+        let trial = Trial::new();
+        trial.image("s1/ct.nii.gz", &[0.0, 1.0, 2.0]);
+        trial.labels("s1/segmentations/spleen.nii.gz", &[0, 1, 1]);
+        trial.labels("s1/segmentations/aorta.nii.gz", &[1, 1, 0]);
+        trial.labels("s1/segmentations/liver.nii.gz", &[1, 0]);
+        let found = heads(&trial);
+        let fields: Vec<&str> = found.iter().map(|f| &*f.3).collect();
+        assert_eq!(fields, ["layout", "shape"], "{found:?}");
+        trial.labels("s1/segmentations/liver.nii.gz", &[0, 0, 0]);
+        let found = check(&trial.open());
+        assert_eq!(
+            (&*found[1].field, &*found[1].found),
+            ("masks", "1 voxels in several masks")
+        );
+    }
+
+    #[test]
     fn descriptions_strays_and_straddling_patients_are_found() {
         let trial = Trial::described(TWO_LABELS);
-        trial.image("imagesTr/ct_p1_0000.nii.gz", &[0.0, 1.0]);
+        trial.image("imagesTr/ct_p1_0000.nii.gz", &[0.0, 2.0]);
         trial.image("imagesTr/ct_p1_0001.nii.gz", &[0.0, 1.0]);
         trial.touch("imagesTr/ct_p9.png");
         trial.labels("labelsTr/ct_p1.nii.gz", &[0, 1]);
         trial.labels("labelsTr/ct_p2.nii.gz", &[0, 1]);
         trial.image("imagesTs/ct_p1_0000.nii.gz", &[0.0, 1.0]);
-        trial.image("imagesTs/ct_p3_0000.nii.gz", &[0.0, 1.0]);
+        trial.image("imagesTs/ct_p3_0000.nii.gz", &[0.0, 3.0]);
         trial.touch("labelsTs/readme.txt");
         use Severity::Warning;
         assert_eq!(
@@ -300,14 +432,15 @@ mod tests {
                 .as_str()
                 .is_some_and(|s| s.starts_with("2, with 1"))
         );
-        assert!(first["repair"].is_string());
+        assert!(first["repair"].is_string() && first["means"].is_string());
     }
 
     #[test]
     fn the_order_does_not_depend_on_threads() {
         let trial = Trial::described(TWO_LABELS);
-        for i in 0..12 {
-            trial.image(&format!("imagesTr/c{i}_0000.nii.gz"), &[1.0, 1.0]);
+        for i in 0..12u8 {
+            let sample = f32::from(i);
+            trial.image(&format!("imagesTr/c{i}_0000.nii.gz"), &[sample, sample]);
         }
         let dataset = trial.open();
         let on = |threads| {

@@ -1,9 +1,11 @@
 //! What is wrong with one case: its images, its label map and how they lie to each other.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Case, Dataset, Finding, Severity};
+use super::check::{convert, quoted};
+use super::content::Content;
+use super::{Case, Dataset, Finding, Severity, merge_masks};
 use crate::{Grid, Image, Labels, io};
 
 /// Corners of two grids that differ by more than this part of the smallest spacing are reported;
@@ -12,10 +14,16 @@ const TOLERANCE_VOX: f64 = 0.01;
 /// Beyond this part of the smallest spacing voxels are paired with the wrong neighbours.
 const WRONG_VOX: f64 = 0.5;
 
-/// Everything found in one case; `labelled` where its side of the dataset has label maps.
-pub(super) fn check_case(dataset: &Dataset, case: &Case, labelled: bool) -> Vec<Finding> {
+/// Everything found in one case, and what its first image shows; `labelled` where its side of the
+/// dataset has label maps.
+pub(super) fn check_case(
+    dataset: &Dataset,
+    case: &Case,
+    labelled: bool,
+) -> (Vec<Finding>, Option<Content>) {
     let mut findings = Vec::new();
     let mut reference: Option<(&Path, Grid)> = None;
+    let mut content = None;
     for (channel, path) in case.images.iter().enumerate() {
         let image = match io::read_image(path) {
             Ok(image) => image,
@@ -30,15 +38,21 @@ pub(super) fn check_case(dataset: &Dataset, case: &Case, labelled: bool) -> Vec<
         };
         findings.extend(samples(path, &image));
         match &reference {
-            None => reference = Some((path, image.into_parts().0)),
-            Some((first, grid)) => findings.extend(geometry(path, image.grid(), first, grid)),
+            None => {
+                content = Content::of(&image);
+                reference = Some((path, image.into_parts().0));
+            }
+            Some((first, grid)) => {
+                findings.extend(geometry(path, image.grid(), first, grid, ""));
+            }
         }
     }
+    let masks = dataset.masks(case);
     match &case.label {
         Some(path) => match io::read_labels(path) {
             Ok(labels) => {
                 if let Some((image, grid)) = &reference {
-                    findings.extend(geometry(path, labels.grid(), image, grid));
+                    findings.extend(geometry(path, labels.grid(), image, grid, "--labels "));
                 }
                 findings.extend(values(dataset, case, path, &labels));
             }
@@ -46,6 +60,7 @@ pub(super) fn check_case(dataset: &Dataset, case: &Case, labelled: bool) -> Vec<
                 findings.push(not_whole(path).unwrap_or_else(|| unreadable(path, &error)));
             }
         },
+        None if !masks.is_empty() => findings.extend(of_masks(masks, reference.as_ref())),
         None if labelled => findings.push(Finding::new(
             Severity::Error,
             case.images.first().map_or(&*dataset.root, |path| path),
@@ -56,10 +71,42 @@ pub(super) fn check_case(dataset: &Dataset, case: &Case, labelled: bool) -> Vec<
         )),
         None => {}
     }
+    let findings = findings.into_iter().map(|finding| finding.of(case));
+    (findings.collect(), content)
+}
+
+/// What is wrong with the masks of a case, whose image lies on the given grid.
+fn of_masks(masks: &[(u16, PathBuf)], image: Option<&(&Path, Grid)>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (_, path) in masks {
+        match (io::read_grid(path), image) {
+            (Ok((grid, _)), Some((image, reference))) => {
+                findings.extend(geometry(path, &grid, image, reference, "--labels "));
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => findings.push(unreadable(path, &error)),
+        }
+    }
+    if !findings.is_empty() {
+        return findings;
+    }
+    let folder = masks
+        .first()
+        .and_then(|(_, path)| path.parent())
+        .unwrap_or(Path::new(""));
+    match merge_masks(masks) {
+        Ok((_, 0)) => {}
+        Ok((_, voxels)) => findings.push(Finding::new(
+            Severity::Note,
+            folder,
+            "masks",
+            format!("{voxels} voxels in several masks"),
+            "each voxel in one mask at most",
+            "none where structures lie in each other: of those the later by name is kept",
+        )),
+        Err(error) => findings.push(unreadable(folder, &error)),
+    }
     findings
-        .into_iter()
-        .map(|finding| finding.of(case))
-        .collect()
 }
 
 fn missing_channel(dataset: &Dataset, channel: usize, path: &Path) -> Finding {
@@ -97,7 +144,7 @@ fn samples(path: &Path, image: &Image) -> Option<Finding> {
                 image.data().len()
             ),
             "finite samples",
-            "replace them, for example by the value of air, where the image was made",
+            convert(path, "--finite 0 (or the value of air)"),
         ));
     }
     let first = *image.data().first()?;
@@ -113,9 +160,17 @@ fn samples(path: &Path, image: &Image) -> Option<Finding> {
     })
 }
 
-/// Compares the grid of `path` with that of the case's first image.
-fn geometry(path: &Path, grid: &Grid, image: &Path, reference: &Grid) -> Option<Finding> {
+/// Compares the grid of `path` with that of the case's first image; `kind` is what `convert` has to be
+/// told of the file.
+fn geometry(
+    path: &Path,
+    grid: &Grid,
+    image: &Path,
+    reference: &Grid,
+    kind: &str,
+) -> Option<Finding> {
     let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let by = |way: &str| convert(path, &format!("{kind}--{way} {}", quoted(image)));
     if grid.shape() != reference.shape() {
         return Some(Finding::new(
             Severity::Error,
@@ -123,7 +178,10 @@ fn geometry(path: &Path, grid: &Grid, image: &Path, reference: &Grid) -> Option<
             "shape",
             format!("{:?}", grid.shape()),
             format!("{:?}, as in {name}", reference.shape()),
-            format!("resample it onto the grid of {name}, or export both from one study"),
+            format!(
+                "{}, where both show one study; else export them again",
+                by("like")
+            ),
         ));
     }
     let smallest = reference
@@ -134,12 +192,15 @@ fn geometry(path: &Path, grid: &Grid, image: &Path, reference: &Grid) -> Option<
         return None;
     }
     let wrong = !grid.matches(reference, WRONG_VOX * smallest);
+    let (severity, repair) = if wrong {
+        let (like, header) = (by("like"), by("header"));
+        let repair = format!("{like}; or, where only the header is wrong, {header}");
+        (Severity::Error, repair)
+    } else {
+        (Severity::Warning, by("header"))
+    };
     Some(Finding::new(
-        if wrong {
-            Severity::Error
-        } else {
-            Severity::Warning
-        },
+        severity,
         path,
         "affine",
         place(grid),
@@ -147,10 +208,7 @@ fn geometry(path: &Path, grid: &Grid, image: &Path, reference: &Grid) -> Option<
             "{}, as in {name}, to within {TOLERANCE_VOX} voxel",
             place(reference)
         ),
-        format!(
-            "resample it onto the grid of {name}; where only the header is wrong, copy the \
-             header of {name}"
-        ),
+        repair,
     ))
 }
 
@@ -188,7 +246,10 @@ fn values(dataset: &Dataset, case: &Case, path: &Path, labels: &Labels) -> Vec<F
             "label values",
             found,
             format!("the values of dataset.json: {}", listed(&known)),
-            "name the values in dataset.json, or change them in the label map",
+            format!(
+                "{}, for each of them; or name the values in dataset.json",
+                convert(path, "--labels --map OLD=NEW")
+            ),
         ));
     }
     if let Some(drawn) = drawn(dataset, case) {
@@ -205,8 +266,11 @@ fn values(dataset: &Dataset, case: &Case, path: &Path, labels: &Labels) -> Vec<F
                     "the values of the classes that were drawn: {}",
                     listed(&drawn)
                 ),
-                "add the classes to those of the case in labelled of dataset.json, or make them \
-                 background in the label map",
+                format!(
+                    "add the classes to those of the case in labelled of dataset.json, or make \
+                     them background: {}",
+                    convert(path, "--labels --map OLD=0")
+                ),
             )
         }));
     }
@@ -269,7 +333,10 @@ fn not_whole(path: &Path) -> Option<Finding> {
             wrong.count()
         ),
         "whole numbers from 0 to 65535",
-        "save the label map with an integer data type; resample it by nearest neighbour",
+        format!(
+            "{}; where it was resampled as an image, resample the original by nearest neighbour",
+            convert(path, "--labels --round")
+        ),
     ))
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::cases::{Channels, ENDINGS, Listing, Paired, channels, pair};
 use super::description::Description;
 use super::labels::LabelTable;
-use super::{Case, Dataset, Strays, subjects};
+use super::{Case, Dataset, Strays, organs, subjects};
 use crate::{Error, Result};
 
 /// Folders of images and label maps, training then test, of the two layouts.
@@ -43,7 +43,14 @@ impl Dataset {
                     root,
                 ));
             }
-            (false, ..) => return Err(neither_layout(root)),
+            (false, ..) => {
+                let named = if described {
+                    Some(Description::read(&description)?)
+                } else {
+                    None
+                };
+                return Self::of_organs(root, named.unwrap_or_default());
+            }
         };
         let description = if described {
             Description::read(&description)?
@@ -51,6 +58,26 @@ impl Dataset {
             Description::default()
         };
         Self::list(root, folders, description)
+    }
+
+    /// A dataset of a folder for each case.
+    fn of_organs(root: &Path, description: Description) -> Result<Self> {
+        let organs = organs::list(root, description.labels)?.ok_or_else(|| neither_layout(root))?;
+        Ok(Self {
+            root: root.to_owned(),
+            name: description.name.unwrap_or_else(|| folder_name(root)),
+            channels: description.channels.unwrap_or_else(|| vec![organs.channel]),
+            labels: organs.table.names,
+            // The names of the masks are names of labels too.
+            labels_declared: true,
+            ignore: organs.table.ignore,
+            regions: organs.table.regions,
+            training: organs.training,
+            test: organs.test,
+            num_training: description.num_training,
+            masks: organs.masks,
+            strays: Strays::default(),
+        })
     }
 
     fn list(root: &Path, folders: &[[&str; 2]], description: Description) -> Result<Self> {
@@ -116,6 +143,7 @@ impl Dataset {
             training,
             test,
             num_training: description.num_training,
+            masks: BTreeMap::new(),
             strays,
         })
     }
@@ -182,8 +210,8 @@ fn neither_layout(root: &Path) -> Error {
     };
     Error::dataset(
         format!(
-            "expected dataset.json with imagesTr (nnU-Net), or images and labels, found {found}; \
-             {advice}"
+            "expected dataset.json with imagesTr (nnU-Net), images and labels, or a folder for each \
+             case with an image and segmentations (TotalSegmentator), found {found}; {advice}"
         ),
         root,
     )

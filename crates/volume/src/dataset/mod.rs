@@ -1,6 +1,6 @@
 //! Datasets on disk: which files belong to which case, what the labels mean, what is wrong.
 //!
-//! Two layouts are read (see [`Dataset::open`]):
+//! Three layouts are read (see [`Dataset::open`]):
 //!
 //! - **nnU-Net** (Isensee et al., Nature Methods 18, 2021, doi:10.1038/s41592-020-01008-z):
 //!   `dataset.json`, `imagesTr/CASE_0000.nii.gz` with a four-digit channel number,
@@ -10,6 +10,8 @@
 //!   name, images without a channel number) are understood.
 //! - **plain**: `images/` and, where there are labels, `labels/` with files of the same stem.
 //!   `dataset.json` is optional.
+//! - **TotalSegmentator**: a folder for each case, with its image and a mask for each structure; see
+//!   [`Dataset::read_labels`]. Training reads label maps, which [`write_nnunet`] makes of masks.
 //!
 //! Opening a dataset lists folders and reads `dataset.json`; no image is opened. [`check()`] opens
 //! all of them and says what would go wrong later.
@@ -21,13 +23,16 @@ mod cases;
 mod check;
 mod check_case;
 mod check_pair;
+mod content;
 mod description;
 mod labels;
 mod layout;
+mod organs;
 mod splits;
 mod subject;
 #[cfg(test)]
 mod trial;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -41,8 +46,10 @@ pub use check::{Finding, Severity, check};
 pub use check_pair::check_pair;
 pub use description::read_label_table;
 pub use labels::{LabelTable, Region};
+pub use organs::merge_masks;
 pub use splits::{Split, folds};
 pub use subject::{slice_of, subject_of, subjects};
+pub use write::write_nnunet;
 
 /// One image (all its channels) and its label map, where it has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,6 +97,8 @@ pub struct Dataset {
     pub test: Vec<Case>,
     /// `numTraining` of `dataset.json`.
     pub num_training: Option<u64>,
+    /// Value and file of each mask, by case, where labels are kept as masks.
+    masks: BTreeMap<String, Vec<(u16, PathBuf)>>,
     strays: Strays,
 }
 

@@ -45,24 +45,19 @@ pub fn resample_image(
     interpolation: Interpolation,
     outside: f32,
 ) -> Image {
-    let (grid, data) = (image.grid(), image.data());
-    let data = match interpolation {
-        Interpolation::Nearest => sample(grid, target, outside, |p| data[nearest(grid, p)]),
-        Interpolation::Linear => sample(grid, target, outside, |p| linear(grid, data, p)),
-        Interpolation::Cubic => {
-            let coefficients = taps::coefficients(data.to_vec(), grid.shape());
-            sample(grid, target, outside, |p| cubic(grid, &coefficients, p))
-        }
-    };
-    Image::new(target.clone(), data).expect("a sample for each voxel of the target")
+    image_at(
+        image,
+        target,
+        between(image.grid(), target),
+        interpolation,
+        outside,
+    )
 }
 
 /// The label map on another grid, each voxel taking the nearest one's label; 0 outside.
 #[must_use]
 pub fn resample_labels_nearest(labels: &Labels, target: &Grid) -> Labels {
-    let (grid, data) = (labels.grid(), labels.data());
-    let data = sample(grid, target, 0, |p| data[nearest(grid, p)]);
-    Labels::new(target.clone(), data).expect("a value for each voxel of the target")
+    nearest_labels_at(labels, target, between(labels.grid(), target))
 }
 
 /// The label map on another grid, each voxel taking the label that has the largest share of it
@@ -70,8 +65,56 @@ pub fn resample_labels_nearest(labels: &Labels, target: &Grid) -> Labels {
 /// Borders come out smoother than by [`resample_labels_nearest`].
 #[must_use]
 pub fn resample_labels_linear(labels: &Labels, target: &Grid) -> Labels {
+    linear_labels_at(labels, target, between(labels.grid(), target))
+}
+
+/// Where, in voxels of `source`, a voxel of `target` lies.
+fn between(source: &Grid, target: &Grid) -> impl Fn(DVec3) -> DVec3 + Sync {
+    let source_from_target = source.voxel_from_world() * target.world_from_voxel();
+    move |voxel| source_from_target.transform_point3(voxel)
+}
+
+/// The image at the places of its voxels that each voxel of the target is taken from.
+pub(super) fn image_at(
+    image: &Image,
+    target: &Grid,
+    place: impl Fn(DVec3) -> DVec3 + Sync,
+    interpolation: Interpolation,
+    outside: f32,
+) -> Image {
+    let (grid, data) = (image.grid(), image.data());
+    let data = match interpolation {
+        Interpolation::Nearest => sample(grid, target, outside, place, |p| data[nearest(grid, p)]),
+        Interpolation::Linear => sample(grid, target, outside, place, |p| linear(grid, data, p)),
+        Interpolation::Cubic => {
+            let coefficients = taps::coefficients(data.to_vec(), grid.shape());
+            sample(grid, target, outside, place, |p| {
+                cubic(grid, &coefficients, p)
+            })
+        }
+    };
+    Image::new(target.clone(), data).expect("a sample for each voxel of the target")
+}
+
+/// As [`resample_labels_nearest`], from any places.
+pub(super) fn nearest_labels_at(
+    labels: &Labels,
+    target: &Grid,
+    place: impl Fn(DVec3) -> DVec3 + Sync,
+) -> Labels {
     let (grid, data) = (labels.grid(), labels.data());
-    let data = sample(grid, target, 0, |p| largest_share(grid, data, p));
+    let data = sample(grid, target, 0, place, |p| data[nearest(grid, p)]);
+    Labels::new(target.clone(), data).expect("a value for each voxel of the target")
+}
+
+/// As [`resample_labels_linear`], from any places.
+pub(super) fn linear_labels_at(
+    labels: &Labels,
+    target: &Grid,
+    place: impl Fn(DVec3) -> DVec3 + Sync,
+) -> Labels {
+    let (grid, data) = (labels.grid(), labels.data());
+    let data = sample(grid, target, 0, place, |p| largest_share(grid, data, p));
     Labels::new(target.clone(), data).expect("a value for each voxel of the target")
 }
 
@@ -124,14 +167,15 @@ fn scaled(grid: &Grid, ratio: [f64; 3]) -> DMat4 {
     moved
 }
 
-/// Calls `at` with the position, in voxels of `source`, of each voxel of `target` that lies in it.
+/// Calls `at` with the place, in voxels of `source`, that each voxel of `target` is taken from, where
+/// that lies in the source.
 fn sample<T: Copy + Send + Sync>(
     source: &Grid,
     target: &Grid,
     outside: T,
+    place: impl Fn(DVec3) -> DVec3 + Sync,
     at: impl Fn([f64; 3]) -> T + Sync,
 ) -> Vec<T> {
-    let source_from_target = source.voxel_from_world() * target.world_from_voxel();
     let last = DVec3::from_array(source.shape().map(|n| (n - 1) as f64));
     let [nx, ny, _] = target.shape();
     let mut out = vec![outside; target.len()];
@@ -140,17 +184,27 @@ fn sample<T: Copy + Send + Sync>(
         .for_each(|(z, slice)| {
             for (y, row) in slice.chunks_mut(nx).enumerate() {
                 for (x, value) in row.iter_mut().enumerate() {
-                    let exact = source_from_target
-                        .transform_point3(DVec3::new(x as f64, y as f64, z as f64));
+                    let exact = place(DVec3::new(x as f64, y as f64, z as f64));
                     let p = (exact * STEPS_PER_VOXEL).round() / STEPS_PER_VOXEL;
-                    let inside = p.cmpge(DVec3::splat(-0.5)) & p.cmple(last + 0.5);
-                    if inside.all() {
+                    if within(p, last) {
                         *value = at(p.to_array());
                     }
                 }
             }
         });
     out
+}
+
+/// Whether a point lies in the box of voxels the last of which is at `last`.
+fn within(p: DVec3, last: DVec3) -> bool {
+    (p.cmpge(DVec3::splat(-0.5)) & p.cmple(last + 0.5)).all()
+}
+
+/// An image's value at a point, in voxels, by linear interpolation; `None` outside of it.
+pub(super) fn value_at(image: &Image, p: DVec3) -> Option<f32> {
+    let grid = image.grid();
+    let last = DVec3::from_array(grid.shape().map(|n| (n - 1) as f64));
+    within(p, last).then(|| linear(grid, image.data(), p.to_array()))
 }
 
 /// The point, or the one closest to it between voxel centres.
