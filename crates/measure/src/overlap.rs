@@ -69,7 +69,7 @@ impl Overlap {
     #[must_use]
     pub fn volume_error_ml(&self) -> Option<f64> {
         let any = self.true_positive + self.false_positive + self.false_negative > 0;
-        any.then(|| self.volume_prediction_ml - self.volume_truth_ml)
+        any.then_some(self.volume_prediction_ml - self.volume_truth_ml)
     }
 
     /// The volume predicted too much as a part of the truth's; `None` where the truth is empty.

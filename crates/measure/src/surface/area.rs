@@ -64,7 +64,7 @@ fn polygons(code: u8) -> Vec<Vec<Cut>> {
 
 /// The lines that the surface draws on a face, between cuts of its edges.
 fn lines(code: u8, face: usize) -> Vec<[Cut; 2]> {
-    let (across, side) = (face / 2, if face % 2 == 0 { -1 } else { 1 });
+    let (across, side) = (face / 2, [-1, 1][face % 2]);
     let corner = |a: i32, b: i32| {
         let mut at = [side; 3];
         (at[(across + 1) % 3], at[(across + 2) % 3]) = (a, b);

@@ -1,4 +1,3 @@
 //! Measuring real data; skipped where there is none.
 
 mod raters;
-mod speed;

@@ -162,6 +162,7 @@ mod tests {
             trial.labels(&format!("labelsTr/{case}.nii"), &[0, 1, 3]);
         }
         trial.image("imagesTs/c_0000.nii", &[4.0, 5.0]);
+        trial.image("imagesTs/c_0001.nii", &[6.0, 7.0]);
         let (before, out) = (trial.open(), trial.root().join("out"));
         write_nnunet(&before, &out).expect("written");
         let after = Dataset::open(&out).expect("a dataset");
