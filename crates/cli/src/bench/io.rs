@@ -19,6 +19,8 @@ pub(super) struct Held {
     pub(super) path: PathBuf,
     image: Image,
     storage: Storage,
+    /// What is used up by being resampled.
+    copy: Option<Image>,
 }
 
 impl Held {
@@ -28,7 +30,13 @@ impl Held {
             path: path.to_owned(),
             image,
             storage,
+            copy: None,
         })
+    }
+
+    /// Gets ready to be resampled.
+    pub(super) fn prepare(&mut self) {
+        self.copy = Some(self.image.clone());
     }
 
     /// Writes it beside the file that it came from.
@@ -37,9 +45,10 @@ impl Held {
         Ok(io::write_image(&path, &self.image, &self.storage)?)
     }
 
-    pub(super) fn resample(&self) -> anyhow::Result<()> {
+    pub(super) fn resample(&mut self) -> anyhow::Result<()> {
         let grid = grid_with_spacing(self.image.grid(), SPACING_MM)?;
-        let found = resample_aligned(self.image.clone(), &grid, [Interpolation::Linear; 3])?;
+        let image = self.copy.take().unwrap_or_else(|| self.image.clone());
+        let found = resample_aligned(image, &grid, [Interpolation::Linear; 3])?;
         std::hint::black_box(found);
         Ok(())
     }

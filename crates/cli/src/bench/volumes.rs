@@ -12,7 +12,7 @@
 //! The first request for a file reads it, which is not timed but for `read`.
 
 use std::io::BufRead as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -107,6 +107,9 @@ impl Held {
                 if self.image.as_ref().is_none_or(|held| held.path != *path) {
                     self.image = Some(HeldImage::read(path)?);
                 }
+                if let (What::Resample(_), Some(image)) = (what, &mut self.image) {
+                    image.prepare();
+                }
             }
             What::Read(_) => {}
         }
@@ -114,8 +117,8 @@ impl Held {
     }
 
     /// Does once what was prepared.
-    fn work(&self, what: &What) -> anyhow::Result<()> {
-        let image = self.image.as_ref().context("expected an image");
+    fn work(&mut self, what: &What) -> anyhow::Result<()> {
+        let image = self.image.as_mut().context("expected an image");
         match what {
             What::Measure { .. } => self.pair.as_ref().context("expected label maps")?.measure(),
             What::Read(path) => HeldImage::read(path).map(drop),

@@ -59,7 +59,8 @@ pub fn aligned_interpolation(
     by
 }
 
-/// The image on a grid with parallel axes, each axis interpolated its own way. Axes that shrink
+/// The image on a grid with parallel axes, each axis interpolated its own way. Without a cubic axis the
+/// rows of the result are mixed straight from up to four of the source; with one, axes that shrink
 /// most go first, so at most the source or the result and one in between are held.
 /// Cubic overshoots are clipped to the image's own range, as `skimage.transform.resize` does.
 /// Samples must be finite: one that is not spoils its neighbours, and with cubic its whole line.
@@ -73,11 +74,12 @@ pub fn resample_aligned(
     interpolation: [Interpolation; 3],
 ) -> Result<Image> {
     let taps = taps_between(image.grid(), target, interpolation)?;
+    if !interpolation.contains(&Interpolation::Cubic) {
+        return Image::new(target.clone(), mixed(&image, &taps, target));
+    }
     let (grid, mut data) = image.into_parts();
     let mut shape = grid.shape();
-    let bounds = interpolation
-        .contains(&Interpolation::Cubic)
-        .then(|| range(&data));
+    let (low, high) = range(&data);
     let mut axes = [0, 1, 2];
     let growth = |&axis: &usize| taps[axis].len() as f64 / shape[axis] as f64;
     axes.sort_by(|a, b| growth(a).total_cmp(&growth(b)));
@@ -85,13 +87,75 @@ pub fn resample_aligned(
         data = taps[axis].apply(data, shape, axis);
         shape[axis] = taps[axis].len();
     }
-    if let Some((low, high)) = bounds
-        && low <= high
-    {
+    if low <= high {
         data.par_chunks_mut(1 << 16)
             .for_each(|part| part.iter_mut().for_each(|v| *v = v.clamp(low, high)));
     }
     Image::new(target.clone(), data)
+}
+
+/// The samples of a target each of which is made of at most two of the source along each axis.
+fn mixed(image: &Image, taps: &[Taps; 3], target: &Grid) -> Vec<f32> {
+    let [nx, ny, _] = image.grid().shape();
+    let [tx, ty, _] = target.shape();
+    let source = |y: usize, z: usize| &image.data()[nx * (y + ny * z)..][..nx];
+    let slice = |mix: &mut Vec<f32>, (z, slice): (usize, &mut [f32])| {
+        let (first_z, weights_z) = taps[2].at(z);
+        for (y, row) in slice.chunks_mut(tx).enumerate() {
+            let (first_y, weights_y) = taps[1].at(y);
+            let mut near: [(&[f32], f32); 4] = [(&[], 0.0); 4];
+            let mut rows = 0;
+            for (dz, &wz) in weights_z.iter().enumerate() {
+                for (dy, &wy) in weights_y.iter().enumerate() {
+                    if wz * wy != 0.0 {
+                        near[rows] = (source(first_y + dy, first_z + dz), wz * wy);
+                        rows += 1;
+                    }
+                }
+            }
+            add_up(&near[..rows], mix);
+            for (value, (first, weights)) in row.iter_mut().zip(taps[0].each(0..tx)) {
+                // A sample that has no weight is left out even where it is not finite.
+                *value = match *weights {
+                    [a, 0.0] | [a] => a * mix[first],
+                    [0.0, b] => b * mix[first + 1],
+                    [a, b] => a * mix[first] + b * mix[first + 1],
+                    _ => 0.0,
+                };
+            }
+        }
+    };
+    let mut out = vec![0.0; target.len()];
+    out.par_chunks_mut(tx * ty)
+        .enumerate()
+        .for_each_init(|| vec![0.0; nx], slice);
+    out
+}
+
+/// The weighted sum of up to four rows.
+fn add_up(rows: &[(&[f32], f32)], out: &mut [f32]) {
+    match *rows {
+        [(p, 1.0)] => out.copy_from_slice(p),
+        [(p, a), (q, b)] => {
+            for ((o, p), q) in out.iter_mut().zip(p).zip(q) {
+                *o = a * p + b * q;
+            }
+        }
+        [(p, a), (q, b), (r, c), (s, d)] => {
+            let rows = p.iter().zip(q).zip(r).zip(s);
+            for (o, (((p, q), r), s)) in out.iter_mut().zip(rows) {
+                *o = (a * p + b * q) + (c * r + d * s);
+            }
+        }
+        _ => {
+            out.fill(0.0);
+            for (row, weight) in rows {
+                for (o, v) in out.iter_mut().zip(*row) {
+                    *o += weight * v;
+                }
+            }
+        }
+    }
 }
 
 /// The label map on a grid with parallel axes. Where an axis is linear, each voxel takes the label
