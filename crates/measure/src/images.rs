@@ -2,7 +2,9 @@
 //!
 //! - **MAE**, the mean absolute difference, in the images' units (HU of CT);
 //! - **PSNR** 10 log₁₀(range² / mean squared difference), dB; undefined where the images are the same;
-//! - **SSIM**, structural similarity, as told at `mean_ssim`; the range's lower end counts as 0.
+//! - **SSIM**, structural similarity (Wang et al. 2004, doi:10.1109/TIP.2003.819861) under a Gaussian
+//!   window of σ 1.5 voxels, in three dimensions, or within planes where an axis has fewer than 11
+//!   voxels; the range's lower end counts as 0.
 //!
 //! The range should be fixed for a study, as PSNR and SSIM of different ranges cannot be compared:
 //! both images are then clipped to it. Without one it goes from the least to the greatest sample of the

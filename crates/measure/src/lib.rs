@@ -29,7 +29,7 @@ mod evaluation;
 mod folders;
 #[cfg(test)]
 mod goldens;
-mod images;
+pub mod images;
 mod metric;
 mod normal;
 mod organs;

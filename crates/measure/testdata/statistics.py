@@ -39,5 +39,5 @@ for method in ("percentile", "BCa"):
     bootstrap[method.lower()] = list(map(float, kept.confidence_interval))
 
 Path(__file__).with_name("statistics.json").write_text(
-    json.dumps({"wilcoxon": trials, "bootstrap": bootstrap}, indent=1) + "\n"
+    json.dumps({"wilcoxon": trials, "bootstrap": bootstrap}, separators=(",", ":")) + "\n"
 )

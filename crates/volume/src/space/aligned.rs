@@ -99,6 +99,14 @@ fn mixed(image: &Image, taps: &[Taps; 3], target: &Grid) -> Vec<f32> {
     let [nx, ny, _] = image.grid().shape();
     let [tx, ty, _] = target.shape();
     let source = |y: usize, z: usize| &image.data()[nx * (y + ny * z)..][..nx];
+    let along_x = !taps[0].is_identity();
+    // Of one sample alone the next has no weight; a row has one more, 0, for it.
+    let firsts: Vec<usize> = taps[0].each(0..tx).map(|(first, _)| first).collect();
+    let shares = taps[0].each(0..tx).map(|(_, weights)| match *weights {
+        [a, b] => [a, b],
+        _ => [1.0, 0.0],
+    });
+    let shares: Vec<[f32; 2]> = shares.collect();
     let slice = |mix: &mut Vec<f32>, (z, slice): (usize, &mut [f32])| {
         let (first_z, weights_z) = taps[2].at(z);
         for (y, row) in slice.chunks_mut(tx).enumerate() {
@@ -113,29 +121,27 @@ fn mixed(image: &Image, taps: &[Taps; 3], target: &Grid) -> Vec<f32> {
                     }
                 }
             }
-            add_up(&near[..rows], mix);
-            for (value, (first, weights)) in row.iter_mut().zip(taps[0].each(0..tx)) {
-                // A sample that has no weight is left out even where it is not finite.
-                *value = match *weights {
-                    [a, 0.0] | [a] => a * mix[first],
-                    [0.0, b] => b * mix[first + 1],
-                    [a, b] => a * mix[first] + b * mix[first + 1],
-                    _ => 0.0,
-                };
+            if along_x {
+                add_up(&near[..rows], mix);
+                for ((value, &first), [a, b]) in row.iter_mut().zip(&firsts).zip(&shares) {
+                    *value = a * mix[first] + b * mix[first + 1];
+                }
+            } else {
+                add_up(&near[..rows], row);
             }
         }
     };
     let mut out = vec![0.0; target.len()];
     out.par_chunks_mut(tx * ty)
         .enumerate()
-        .for_each_init(|| vec![0.0; nx], slice);
+        .for_each_init(|| vec![0.0; nx + 1], slice);
     out
 }
 
-/// The weighted sum of up to four rows.
+/// The weighted sum of up to four rows, at the beginning of `out`.
 fn add_up(rows: &[(&[f32], f32)], out: &mut [f32]) {
     match *rows {
-        [(p, 1.0)] => out.copy_from_slice(p),
+        [(p, 1.0)] => out[..p.len()].copy_from_slice(p),
         [(p, a), (q, b)] => {
             for ((o, p), q) in out.iter_mut().zip(p).zip(q) {
                 *o = a * p + b * q;

@@ -132,7 +132,7 @@ impl Taps {
     }
 
     /// Whether the result is the source.
-    fn is_identity(&self) -> bool {
+    pub(super) fn is_identity(&self) -> bool {
         // A spline's weights are those of coefficients, and no coefficient is a sample.
         !self.prefilter
             && self.len() == self.inputs
