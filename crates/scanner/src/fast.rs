@@ -11,6 +11,10 @@
 //! truncation, rings, motion) and so the noise that the volume has already is not smoothed either.
 //! Kept: the noise's strength, its streaks, its texture and correlation in three dimensions, the
 //! bias of starved rays. What lies outside the field of view stays as it is.
+//!
+//! A volume that comes from a scanner has noise of its own. Where its charge is stated
+//! (`given_mas`), only the noise that a lower charge has more of is added
+//! ([`crate::photons::LowerDose`]): insertion of a lower dose into an image.
 
 use crossmod_volume::{Grid, Image, Labels};
 use glam::{DMat4, DVec3};

@@ -36,13 +36,14 @@ mod table;
 
 use crossmod_volume::rng::Rng;
 use crossmod_volume::{Image, Labels};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::geometry::Scan;
 use crate::physics::mixtures;
 use crate::project::{Body, Projector};
 use crate::reconstruct::{Projections, reconstruct};
-use crate::{Result, fast};
+use crate::{Error, Result, fast};
 pub(crate) use measured::{Draw, Measured, Path};
 pub use settings::ScanSettings;
 pub(crate) use table::Table;
@@ -76,8 +77,8 @@ pub struct ScanRecord {
 /// done.
 ///
 /// # Errors
-/// [`crate::Error::Setting`] where the settings are none that a scan can have, the pitch leaves
-/// gaps, or the body reaches the tube.
+/// [`Error::Setting`] where the settings are none that a scan can have, the volume holds what is no
+/// number, the pitch leaves gaps, or the body reaches the tube.
 pub fn simulate(
     volume: &Image,
     settings: &ScanSettings,
@@ -99,6 +100,12 @@ pub fn simulate_labelled(
     on_progress: &mut dyn FnMut(f64),
 ) -> Result<(Image, ScanRecord)> {
     settings.check()?;
+    let [least, most] = extremes(volume);
+    if !(least.is_finite() && most.is_finite()) {
+        return Err(Error::Setting(format!(
+            "expected a volume of finite values, found some that are not, beside {least} to {most}"
+        )));
+    }
     let mut settings = settings.calibrated()?;
     if settings.draw_start {
         let turn = f64::from(Rng::new(seed, 0, STREAM).unit());
@@ -128,6 +135,43 @@ pub fn simulate_labelled(
         on_progress,
     )?;
     Ok((table.restore(image)?, record))
+}
+
+/// Refuses a volume that cannot be a patient in Hounsfield units, by its values: without anything
+/// near air or fat, such as an MR image or a label map, with nothing but air, or beyond any metal.
+///
+/// # Errors
+/// [`Error::Setting`] naming the values that were found.
+pub fn expect_hu(volume: &Image) -> Result<()> {
+    let [least, most] = extremes(volume);
+    if least <= HIGHEST_LEAST && (LOWEST_MOST..=HIGHEST_MOST).contains(&most) {
+        return Ok(());
+    }
+    Err(Error::Setting(format!(
+        "expected a volume in Hounsfield units (air -1000, water 0), found values from {least} to \
+         {most}"
+    )))
+}
+
+/// Bounds on the least and the largest value of a patient's volume, HU: some fat, and some tissue
+/// but nothing denser than gold.
+const HIGHEST_LEAST: f32 = -50.0;
+const LOWEST_MOST: f32 = -500.0;
+const HIGHEST_MOST: f32 = 70_000.0;
+
+/// The least and the largest value; NaN where one is.
+fn extremes(volume: &Image) -> [f32; 2] {
+    let least = |a: f32, b: f32| if a <= b || a.is_nan() { a } else { b };
+    let most = |a: f32, b: f32| if a >= b || a.is_nan() { a } else { b };
+    let joined = |[a, b]: [f32; 2], [c, d]: [f32; 2]| [least(a, c), most(b, d)];
+    let blocks = volume.data().par_chunks(1 << 16).map(|block| {
+        block
+            .iter()
+            .fold([f32::INFINITY, f32::NEG_INFINITY], |e, &v| {
+                joined(e, [v; 2])
+            })
+    });
+    blocks.reduce(|| [f32::INFINITY, f32::NEG_INFINITY], joined)
 }
 
 /// The bodies' line integrals.

@@ -13,7 +13,6 @@
 //! ```
 
 use std::f64::consts::FRAC_PI_2;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -128,22 +127,6 @@ impl Scanner {
     /// [`Error::Setting`] for an unknown key or a value that no scanner can have.
     pub fn parse(text: &str) -> Result<Self> {
         toml::from_str(text).map_err(|e| Error::Setting(e.to_string().trim_end().to_owned()))
-    }
-
-    /// A preset by its name, or the scanner that a `.toml` file describes.
-    ///
-    /// # Errors
-    /// As [`Scanner::preset`] and [`Scanner::parse`]; [`Error::Read`] where the file cannot be read.
-    pub fn load(name: &str) -> Result<Self> {
-        if !name.ends_with(".toml") {
-            return Self::preset(name);
-        }
-        let path = Path::new(name);
-        let text = std::fs::read_to_string(path).map_err(|e| Error::read(e, path))?;
-        Self::parse(&text).map_err(|e| match e {
-            Error::Setting(message) => Error::Setting(format!("{message}: {name}")),
-            other => other,
-        })
     }
 
     /// Refuses values that no scanner can have.

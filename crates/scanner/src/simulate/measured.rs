@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{ScanRecord, ScanSettings};
 use crate::geometry::Scan;
 use crate::photons::quanta::View;
-use crate::photons::smooth_weak;
+use crate::photons::{LowerDose, smooth_weak};
 use crate::physics::{Beam, Material, ScatterField, continue_view};
 use crate::reconstruct::Projections;
 use crate::{Error, Result};
@@ -57,6 +57,9 @@ pub(crate) struct Measured<'a> {
     draw: &'a Draw,
     noise: bool,
     noise_alone: bool,
+    /// Photons that entered each channel in the scan that the volume comes from, and the share of
+    /// its charge that is left.
+    given: Option<(Vec<f32>, f64)>,
     electronic: f32,
     weak: f32,
     smallest: f32,
@@ -94,10 +97,16 @@ impl<'a> Measured<'a> {
             let field = ScatterField::new(scatter, scanner, beam.air().to_vec());
             (field, scatter.corrected as f32)
         });
+        let given = settings.given_mas.map(|given| {
+            let share = settings.tube.mas / given;
+            let incident = beam.air().iter().map(|n| n / share as f32);
+            (incident.collect(), share)
+        });
         let mut measured = Self {
             scan,
             paths,
             beam,
+            given,
             draw,
             noise: settings.noise,
             noise_alone: false,
@@ -226,6 +235,21 @@ impl<'a> Measured<'a> {
     }
 }
 
+impl Measured<'_> {
+    /// Adds to the line integrals of a view the noise that a lower charge has more of.
+    fn lower(&self, view: usize, share: f64, incident: &[f32], values: &mut [f32]) -> Result<()> {
+        let current = self.currents.as_ref().map_or(1.0, |c| c[view]);
+        let incident: Vec<f32> = incident.iter().map(|n| n * current).collect();
+        LowerDose {
+            share,
+            incident: &incident,
+            electronic_noise: self.electronic.into(),
+            seed: self.draw.seed,
+        }
+        .apply(values, view as u64)
+    }
+}
+
 impl Path<'_> {
     fn read(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
         self.projections.views(range, out)?;
@@ -247,24 +271,30 @@ impl Projections for Measured<'_> {
             )));
         }
         let others = self.paths(range.clone(), out)?;
-        out.par_chunks_exact_mut(len).enumerate().for_each_init(
+        out.par_chunks_exact_mut(len).enumerate().try_for_each_init(
             Scratch::default,
             |scratch, (i, values)| {
                 let rest: Vec<&[f32]> = others.iter().map(|o| &o[i * len..][..len]).collect();
                 let view = range.start + i;
                 if !self.noise_alone {
                     self.measure(view, self.noise, values, &rest, scratch);
-                    return;
+                    return Ok(());
                 }
                 let mut clean = std::mem::take(&mut scratch.clean);
                 clean.clear();
                 clean.extend_from_slice(values);
                 self.measure(view, false, &mut clean, &rest, scratch);
-                self.measure(view, self.noise, values, &rest, scratch);
+                match &self.given {
+                    Some((incident, share)) if self.noise => {
+                        values.copy_from_slice(&clean);
+                        self.lower(view, *share, incident, values)?;
+                    }
+                    _ => self.measure(view, self.noise, values, &rest, scratch),
+                }
                 values.iter_mut().zip(&clean).for_each(|(v, c)| *v -= c);
                 scratch.clean = clean;
+                Ok(())
             },
-        );
-        Ok(())
+        )
     }
 }

@@ -457,6 +457,45 @@ fn the_fast_mode_has_the_same_noise() {
     }
 }
 
+/// A quarter of the dose, by insertion: the noise of the whole dose is in the volume already, and the
+/// squares of the two add up to that of a quarter.
+#[test]
+fn a_lower_dose_adds_what_is_missing() {
+    let grid = grid(112, 8, 2.0);
+    let volume = cylinder(&grid, 200.0);
+    let mut settings = noisy(20.0, 1.0);
+    settings.fast = true;
+    let quarter = run(&volume, &settings);
+    settings.given_mas = Some(80.0);
+    let missing = run(&volume, &settings);
+    for radii in [[0.0, 40.0], [60.0, 85.0]] {
+        let (mean, sd) = ring(&missing, 1..7, radii);
+        let wanted = 0.75f64.sqrt() * ring(&quarter, 1..7, radii).1;
+        assert!((sd / wanted - 1.0).abs() < 0.06, "{sd} {wanted}");
+        assert!(mean.abs() < 1.5, "{mean}");
+    }
+    settings.given_mas = Some(20.0);
+    let unchanged = run(&volume, &settings);
+    for (a, b) in unchanged.data().iter().zip(volume.data()) {
+        assert!((a - b).abs() < 1e-3);
+    }
+}
+
+#[test]
+fn what_is_no_patient_is_refused() {
+    let of = |values: [f32; 2]| {
+        let grid = Grid::with_spacing([2, 1, 1], [1.0; 3]).expect("a grid");
+        Image::new(grid, values.to_vec()).expect("an image")
+    };
+    assert!(expect_hu(&of([-1000.0, 60.0])).is_ok());
+    for values in [[0.0, 255.0], [-1024.0, -1000.0], [-1000.0, 1e6]] {
+        let message = expect_hu(&of(values)).expect_err("no patient").to_string();
+        assert!(message.contains(&values[1].to_string()), "{message}");
+    }
+    assert!(expect_hu(&of([f32::NAN, 60.0])).is_err());
+    assert!(simulate(&of([-1000.0, f32::NAN]), &settings(), 1, &mut |_| {}).is_err());
+}
+
 /// A current that follows the patient evens the noise out between angles.
 #[test]
 fn modulation_lowers_the_noise_of_an_ellipse() {
@@ -527,7 +566,7 @@ fn speed() {
             ("fast", true, false),
             ("spectrum", false, true),
         ] {
-            let mut settings = ScanSettings::load(name).expect("a preset");
+            let mut settings = ScanSettings::load(name, &[]).expect("a preset");
             settings.fast = fast;
             settings.physics.spectrum = spectrum.then(Spectrum::default);
             let (start, clock) = (processor_s(), std::time::Instant::now());
