@@ -13,6 +13,7 @@ pub(crate) mod ops;
 mod ours;
 pub(crate) mod process;
 pub(crate) mod report;
+pub(crate) mod scan;
 pub(crate) mod serve;
 pub(crate) mod single;
 pub(crate) mod steps;

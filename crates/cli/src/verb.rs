@@ -9,6 +9,7 @@ mod info;
 mod plan;
 mod predict;
 mod report;
+mod scan;
 mod shell;
 mod synth;
 mod train;
@@ -37,6 +38,8 @@ pub(crate) enum Verb {
     Convert(convert::Args),
     /// Make labelled images of label maps
     Synth(synth::Args),
+    /// Scan volumes as a CT scanner does
+    Scan(scan::Args),
     /// Train a run from a recipe, or continue one
     Train(train::Args),
     /// Translate images from one modality to the other
@@ -64,6 +67,7 @@ impl Verb {
             Self::Plan(args) => plan::run(args, context),
             Self::Convert(args) => convert::run(args, context),
             Self::Synth(args) => synth::run(args, context),
+            Self::Scan(args) => scan::run(args, context),
             Self::Train(args) => train::run(args, context),
             Self::Translate(args) => translate::run(args, context),
             Self::Predict(args) => predict::run(args, context),

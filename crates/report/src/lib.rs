@@ -1,7 +1,9 @@
 //! Numbers and pictures of what was done: sheets, and pages with a viewer.
 
 mod base64;
+mod canvas;
 pub mod case;
+pub mod chart;
 mod error;
 mod evaluated;
 mod font;
@@ -11,6 +13,7 @@ pub mod sheet;
 pub mod tile;
 pub mod volumes;
 
+pub use chart::Chart;
 pub use error::Error;
 pub use page::Page;
 pub use planes::{Plane, Stack};

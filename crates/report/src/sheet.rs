@@ -7,8 +7,9 @@ use std::path::Path;
 
 use crossmod_volume::io::write_atomic;
 
+use crate::canvas::{CHARACTER, Canvas, INK, TEXT_HEIGHT};
 use crate::tile::{Tile, colour};
-use crate::{Error, Result, font};
+use crate::{Error, Result};
 
 /// Height of a tile on the sheet where none is asked for, pixels.
 const TILE_HEIGHT: usize = 160;
@@ -16,16 +17,8 @@ const TILE_HEIGHT: usize = 160;
 const BAR: f64 = 1.0 / 3.0;
 /// Room between tiles and about the sheet, pixels.
 const GAP: usize = 6;
-/// Screen pixels per pixel of the font.
-const TEXT_SCALE: usize = 2;
-const TEXT_HEIGHT: usize = font::HEIGHT * TEXT_SCALE;
-const CHARACTER: usize = font::ADVANCE * TEXT_SCALE;
 /// Longest caption of a row, characters.
 const LONGEST_CAPTION: usize = 24;
-/// Largest sheet, pixels.
-const LARGEST: usize = 1 << 28;
-const INK: [u8; 3] = [230, 230, 230];
-const PAPER: [u8; 3] = [16, 16, 16];
 
 /// A captioned grid of tiles.
 #[derive(Debug, Clone)]
@@ -78,18 +71,7 @@ impl Sheet {
     /// [`Error::Picture`] where a row has more tiles than there are columns, a tile's pixels are
     /// not its size, or the sheet is too large.
     pub fn png(&self) -> Result<Vec<u8>> {
-        let canvas = self.compose()?;
-        let size = |n: usize| {
-            u32::try_from(n).map_err(|_| Error::Picture(format!("a sheet {n} pixels wide")))
-        };
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, size(canvas.width)?, size(canvas.height)?);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header()?;
-        writer.write_image_data(canvas.pixels.as_flattened())?;
-        writer.finish()?;
-        Ok(bytes)
+        self.compose()?.png()
     }
 
     /// Writes the sheet as a PNG.
@@ -155,7 +137,7 @@ impl Sheet {
                 let pixels = tile.resized(shown, tall);
                 let left = x + (column - shown) / 2;
                 canvas.paste(left, y, shown, &pixels);
-                canvas.mark(tile, [left, y], [shown, tall]);
+                mark(&mut canvas, tile, [left, y], [shown, tall]);
                 x += column + GAP;
             }
         }
@@ -229,94 +211,52 @@ fn bar(most_mm: f64) -> Option<(f64, String)> {
     Some((f64::from(mm), text))
 }
 
-struct Canvas {
-    width: usize,
-    height: usize,
-    pixels: Vec<[u8; 3]>,
-}
-
-impl Canvas {
-    fn new(width: usize, height: usize) -> Result<Self> {
-        match width.checked_mul(height) {
-            Some(n) if n <= LARGEST => Ok(Self {
-                width,
-                height,
-                pixels: vec![PAPER; n],
-            }),
-            _ => Err(Error::Picture(format!(
-                "expected a sheet of at most {LARGEST} pixels, found {width} x {height}; show \
-                 fewer tiles"
-            ))),
+/// Letters of the sides and a scale bar, over a tile shown with its corner at `[left, top]`.
+fn mark(canvas: &mut Canvas, tile: &Tile, [left, top]: [usize; 2], [width, height]: [usize; 2]) {
+    let margin = 3;
+    if width < 8 * CHARACTER || height < 6 * TEXT_HEIGHT {
+        return;
+    }
+    if let Some(sides) = tile.sides {
+        let middle = [
+            left + (width - CHARACTER) / 2,
+            top + (height - TEXT_HEIGHT) / 2,
+        ];
+        let [right, bottom] = [
+            left + width - CHARACTER - margin + 1,
+            top + height - TEXT_HEIGHT - margin,
+        ];
+        let places = [
+            [left + margin, middle[1]],
+            [right, middle[1]],
+            [middle[0], top + margin],
+            [middle[0], bottom],
+        ];
+        for (side, [x, y]) in sides.into_iter().zip(places) {
+            canvas.text(x, y, &side.to_string());
         }
     }
-
-    fn text(&mut self, left: usize, top: usize, text: &str) {
-        font::ink(text, |x, y| {
-            for i in 0..TEXT_SCALE * TEXT_SCALE {
-                let x = left + x * TEXT_SCALE + i % TEXT_SCALE;
-                let y = top + y * TEXT_SCALE + i / TEXT_SCALE;
-                if x < self.width && y < self.height {
-                    self.pixels[y * self.width + x] = INK;
-                }
-            }
-        });
-    }
-
-    /// Letters of the sides and a scale bar, over a tile shown with its corner at `[left, top]`.
-    fn mark(&mut self, tile: &Tile, [left, top]: [usize; 2], [width, height]: [usize; 2]) {
-        let margin = 3;
-        if width < 8 * CHARACTER || height < 6 * TEXT_HEIGHT {
-            return;
-        }
-        if let Some(sides) = tile.sides {
-            let middle = [
-                left + (width - CHARACTER) / 2,
-                top + (height - TEXT_HEIGHT) / 2,
-            ];
-            let [right, bottom] = [
-                left + width - CHARACTER - margin + 1,
-                top + height - TEXT_HEIGHT - margin,
-            ];
-            let places = [
-                [left + margin, middle[1]],
-                [right, middle[1]],
-                [middle[0], top + margin],
-                [middle[0], bottom],
-            ];
-            for (side, [x, y]) in sides.into_iter().zip(places) {
-                self.text(x, y, &side.to_string());
-            }
-        }
-        let step_mm = tile
-            .pixel_mm
-            .map(|mm| mm * tile.height as f64 / height as f64);
-        if let Some((length_mm, text)) = step_mm.and_then(|mm| bar(BAR * width as f64 * mm)) {
-            let long = (length_mm / step_mm.unwrap_or(1.0)).round().max(1.0) as usize;
-            let y = top + height - margin - 2;
-            let right = left + width - margin;
-            let line = vec![INK; long];
-            self.paste(right - long, y, long, &line);
-            self.paste(right - long, y + 1, long, &line);
-            let wide = text.chars().count() * CHARACTER;
-            self.text(
-                right - wide.min(width - margin),
-                y - TEXT_HEIGHT - margin,
-                &text,
-            );
-        }
-    }
-
-    fn paste(&mut self, left: usize, top: usize, width: usize, pixels: &[[u8; 3]]) {
-        for (y, line) in pixels.chunks(width).enumerate() {
-            let start = (top + y) * self.width + left;
-            self.pixels[start..start + width].copy_from_slice(line);
-        }
+    let step_mm = tile
+        .pixel_mm
+        .map(|mm| mm * tile.height as f64 / height as f64);
+    if let Some((length_mm, text)) = step_mm.and_then(|mm| bar(BAR * width as f64 * mm)) {
+        let long = (length_mm / step_mm.unwrap_or(1.0)).round().max(1.0) as usize;
+        let y = top + height - margin - 2;
+        let right = left + width - margin;
+        canvas.fill(right - long, y, [long, 2], INK);
+        let wide = text.chars().count() * CHARACTER;
+        canvas.text(
+            right - wide.min(width - margin),
+            y - TEXT_HEIGHT - margin,
+            &text,
+        );
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canvas::PAPER;
     use crate::tile::PALETTE;
     use crossmod_volume::{Grid, Image};
 

@@ -167,4 +167,6 @@ steps! {
     Fill: fill::{Fill, FillDraw},
     /// Adds the noise of a CT scan.
     Noise: noise::{Noise, NoiseDraw},
+    /// Scans what is painted as a CT scanner does.
+    Scan: scan::{Scan, ScanDraw},
 }

@@ -64,6 +64,16 @@ pub(super) fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
+/// Seconds of the processor that this process has used, all threads together; where the system tells
+/// it as Linux does, in hundredths.
+pub(crate) fn processor_s() -> Option<f64> {
+    let stat = read("/proc/self/stat")?;
+    // After the program's name, which may hold anything.
+    let fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let ticks = fields.skip(11).take(2).map(str::parse::<f64>);
+    Some(ticks.sum::<Result<f64, _>>().ok()? / 100.0)
+}
+
 /// The values of lines `key : value`.
 fn values<'a>(text: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
     text.lines().filter_map(move |line| {

@@ -142,12 +142,12 @@ impl PeerCommand<'_> {
         Ok(self.start_one(None)?.0)
     }
 
-    /// A process and what it says of itself.
-    fn start_one(&self, preload: Option<&Path>) -> anyhow::Result<(Process, Value)> {
+    /// A process and what it says of itself, with this allocator in place of the system's.
+    pub(crate) fn start_one(&self, preload: Option<&Path>) -> anyhow::Result<(Process, Value)> {
         let mut process = Process::start(&mut self.command(preload))?;
         let who = process.answer().with_context(|| {
             format!(
-                "could not start the peer; benches/peers/install.sh makes its environment: {}",
+                "could not start the peer; a script in benches/peers makes its environment: {}",
                 self.python.display()
             )
         })?;

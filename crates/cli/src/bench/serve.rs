@@ -125,7 +125,7 @@ fn named(losses: &Losses) -> Value {
 }
 
 /// The most memory this process has held, in units of 10⁶ bytes, where the system tells.
-pub(super) fn peak_rss_mb() -> Option<f64> {
+pub(crate) fn peak_rss_mb() -> Option<f64> {
     // Not getrusage, whose figure a process inherits from the one that started it.
     Some(kib(&read("/proc/self/status")?, "VmHWM")? * 1e3)
 }

@@ -1,5 +1,6 @@
 //! `crossmod bench`: how fast the arithmetic is, beside a peer.
 
+mod scan;
 mod synth;
 mod train;
 mod volumes;
@@ -40,6 +41,8 @@ enum What {
     Measure(volumes::Args),
     /// Reading, writing and resampling an image, beside nibabel, SimpleITK and SciPy
     Io(volumes::Args),
+    /// Volumes projected and reconstructed as by a CT scanner, beside RTK and XCIST
+    Scan(scan::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -123,6 +126,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         What::Synth(args) => synth::run(args, context),
         What::Measure(args) => volumes::run(args, "bench measure", measure::tasks, context),
         What::Io(args) => volumes::run(args, "bench io", io::tasks, context),
+        What::Scan(args) => scan::run(args, context),
     }
 }
 

@@ -4,6 +4,7 @@ mod data;
 mod plan;
 mod report;
 mod runs;
+mod scan;
 mod synth;
 mod trial;
 mod usage;

@@ -2,7 +2,7 @@
 
 use crate::trial::Trial;
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "demo",
     "info",
     "check",
@@ -10,6 +10,7 @@ const VERBS: [&str; 11] = [
     "convert",
     "train",
     "synth",
+    "scan",
     "translate",
     "predict",
     "evaluate",

@@ -1,4 +1,4 @@
-//! Noise of a CT scan: a plain stand-in for scanning the patient.
+//! Noise of a CT scan: a plain stand-in for scanning the patient, which step `scan` does.
 //!
 //! Normal noise, correlated across each slice by a Gaussian of a drawn width (full, at half its height) and
 //! independent between slices. Its standard deviation is drawn by dose: that at 200 mAs times √(200 / mAs),
