@@ -155,7 +155,7 @@ mod tests {
         std::fs::write(&file, text).expect("written");
         let step = Scan {
             scanner: file.to_string_lossy().into_owned(),
-            mas: [40.0; 2],
+            mas: [1.0; 2],
             pitch: [1.0; 2],
             kernels: vec![Kernel::Hann],
             ..Scan::default()
@@ -167,31 +167,33 @@ mod tests {
         (folder, step, scene)
     }
 
-    /// Mean and standard deviation in the middle.
-    fn middle(scene: &Scene) -> (f64, f64) {
-        let image = scene.image.as_ref().expect("an image");
-        let inner = trial::voxels(SHAPE).zip(image.data());
-        let inner = inner.filter(|([x, y, _], _)| x.abs_diff(23) < 12 && y.abs_diff(21) < 12);
-        let values: Vec<f64> = inner.map(|(_, &v)| f64::from(v)).collect();
+    /// Mean in the middle of a scan, and the noise there: half the square of what two seeds differ by.
+    fn middle(step: &Scan, scene: &Scene) -> (f64, f64) {
+        let scan = |seed| trial::done(step, scene, seed).1.image.expect("an image");
+        let (one, other) = (scan(3), scan(4));
+        let pairs = trial::voxels(SHAPE).zip(one.data().iter().zip(other.data()));
+        let inner = pairs.filter(|([x, y, _], _)| x.abs_diff(23) < 12 && y.abs_diff(21) < 12);
+        let values: Vec<(f64, f64)> = inner
+            .map(|(_, (&a, &b))| (f64::from(a), f64::from(a - b)))
+            .collect();
         let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-        (mean, variance.sqrt())
+        let mean = values.iter().map(|v| v.0).sum::<f64>() / n;
+        let square = values.iter().map(|v| v.1.powi(2)).sum::<f64>() / n;
+        (mean, (square / 2.0).sqrt())
     }
 
     #[test]
     fn scans_are_noisier_at_a_lower_dose_and_keep_the_mean() {
         let (_folder, mut step, scene) = case();
-        let (draw, low) = trial::done(&step, &scene, 3);
-        let given = draw.scan.expect("a scan");
+        let given = trial::done(&step, &scene, 3).0.scan.expect("a scan");
         assert_eq!(
             (given.settings.tube.mas, given.settings.scanner.rows),
-            (40.0, 8)
+            (1.0, 8)
         );
-        step.mas = [160.0; 2];
-        let high = trial::done(&step, &scene, 3).1;
-        let ((mean, low), (_, high)) = (middle(&low), middle(&high));
-        assert!((low / high / 2.0 - 1.0).abs() < 0.2, "{low} {high}");
+        let (mean, low) = middle(&step, &scene);
+        step.mas = [4.0; 2];
+        let (_, high) = middle(&step, &scene);
+        assert!((low / high / 2.0 - 1.0).abs() < 0.15, "{low} {high}");
         assert!((mean - 30.0).abs() < 3.0 && low > 1.0, "{mean} {low}");
         step.p = 0.0;
         assert_eq!(trial::done(&step, &scene, 3).1, scene);
