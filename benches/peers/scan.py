@@ -189,9 +189,9 @@ def main() -> None:
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = str(given.threads)
     os.environ["MPLBACKEND"] = "agg"
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whatever a library prints, from C too, must not come between the answers.
+    # What the libraries print, from C too, must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
     def say(message: dict) -> None:
         answers.write(json.dumps(message) + "\n")

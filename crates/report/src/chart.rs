@@ -57,7 +57,7 @@ impl Chart {
         self
     }
 
-    /// One curve more.
+    /// One curve more; one without a name is not in the legend.
     #[must_use]
     pub fn curve(self, name: &str, points: Vec<[f64; 2]>) -> Self {
         self.with(name, points, false)
@@ -105,22 +105,22 @@ impl Chart {
             &self.labels[0],
         );
         axes(&mut canvas, &scales);
-        let mut colour = 0;
+        let (mut colour, mut named) = (0, 0);
         for (index, curve) in self.curves.iter().enumerate() {
             if index > 0 && !curve.dashed {
                 colour = (colour + 1) % PALETTE.len();
             }
             draw(&mut canvas, &scales, curve, PALETTE[colour]);
+            if curve.name.is_empty() {
+                continue;
+            }
             // From the top right.
             let width = (curve.name.chars().count() + 3) * CHARACTER;
             let x = (WIDTH - MARGINS[2]).saturating_sub(width);
-            let y = top + 10 + index * (TEXT_HEIGHT + 6);
-            let swatch = if curve.dashed {
-                [DASH, PEN]
-            } else {
-                [2 * CHARACTER, PEN]
-            };
-            canvas.fill(x, y + TEXT_HEIGHT / 2, swatch, PALETTE[colour]);
+            let y = top + 10 + named * (TEXT_HEIGHT + 6);
+            named += 1;
+            let long = if curve.dashed { DASH } else { 2 * CHARACTER };
+            canvas.fill(x, y + TEXT_HEIGHT / 2, [long, PEN], PALETTE[colour]);
             canvas.text(x + 2 * CHARACTER + 6, y, &curve.name);
         }
         canvas.png()

@@ -307,11 +307,11 @@ fn windmill(path: &Path) -> Outcome<()> {
     for pitch in pitches {
         let scan = scan(&grid, pitch, 160.0)?;
         let image = image(&scan, &phantom, Kernel::Ramp, &grid)?;
-        tiles.push(Tile::from_slice(&image, 0, (-50.0, 50.0))?);
+        tiles.push(Tile::from_slice(&image, 0, (-40.0, 40.0))?);
     }
     let names = pitches.map(|pitch| format!("pitch {pitch}"));
-    let sheet = Sheet::new(&names.each_ref().map(String::as_str)).row("+-50 HU", tiles);
-    Ok(sheet.write_png(path)?)
+    let sheet = Sheet::new(&names.each_ref().map(String::as_str)).row("", tiles);
+    Ok(sheet.tile_height(280).write_png(path)?)
 }
 
 /// A chest with each effect of [`crossmod_scanner::physics`] in turn.
@@ -359,7 +359,8 @@ fn effects(folder: &Path) -> Outcome<()> {
     for (half, tiles) in [tiles, second].into_iter().enumerate() {
         let names: Vec<&str> = effects.iter().skip(4 * half).take(4).map(|e| e.0).collect();
         let path = folder.join(format!("effects-{}.png", half + 1));
-        Sheet::new(&names).row("", tiles).write_png(&path)?;
+        let sheet = Sheet::new(&names).row("", tiles);
+        sheet.tile_height(180).write_png(&path)?;
     }
     Ok(())
 }
@@ -390,5 +391,5 @@ fn doses(volume: &Path, path: &Path) -> Outcome<()> {
             .map(|image| Tile::from_slice(image, z, (-160.0, 240.0)));
         sheet = sheet.row("", tiles.collect::<std::result::Result<_, _>>()?);
     }
-    Ok(sheet.write_png(path)?)
+    Ok(sheet.tile_height(220).write_png(path)?)
 }

@@ -323,7 +323,10 @@ fn values(image: &Image, wanted: impl Fn(f64, f64) -> bool) -> Vec<f64> {
 
 /// Balls in water, reconstructed with a plain ramp at pitch 1: time, bias, and what the balls leave
 /// in the water around them.
-pub(crate) fn reconstruction(tool: Option<&mut Tool>, scratch: &Path) -> anyhow::Result<Vec<Line>> {
+pub(crate) fn reconstruction(
+    mut tool: Option<&mut Tool>,
+    scratch: &Path,
+) -> anyhow::Result<Vec<Line>> {
     let scanner = coarse_scanner()?;
     let grid = Grid::with_spacing([150, 150, 5], [2.2, 2.2, 3.0])?;
     let scan = symmetric_scan(&scanner, 1.0, &grid)?;
@@ -338,20 +341,31 @@ pub(crate) fn reconstruction(tool: Option<&mut Tool>, scratch: &Path) -> anyhow:
         scan: &scan,
         grid: &grid,
     };
-    let (image, seconds) = wanted.ours(&projections)?;
-    let (bias, windmill) = moments(&values(&image, water));
-    let mut lines = [
-        Line::new("reconstruct 150×150×5, pitch 1", "s of processor", seconds),
-        Line::new("  bias of water", "HU", bias.abs()),
-        Line::new("  windmill", "HU", windmill),
-    ];
-    if let Some(tool) = tool {
-        let (image, seconds) = wanted.theirs(tool, &projections, scratch)?;
+    let ball = |x: f64, y: f64| (x - 70.0).hypot(y - 30.0) < 15.0;
+    let found = |(image, seconds): (Image, f64)| {
         let (bias, windmill) = moments(&values(&image, water));
-        let theirs = [seconds, bias.abs(), windmill];
-        lines = std::array::from_fn(|i| lines[i].clone().beside(tool, theirs[i], false));
-    }
-    Ok(lines.into())
+        let (inside, _) = moments(&values(&image, ball));
+        [seconds, bias.abs(), (inside - 1000.0).abs(), windmill]
+    };
+    let ours = found(wanted.ours(&projections)?);
+    let theirs = match &mut tool {
+        Some(tool) => Some(found(wanted.theirs(tool, &projections, scratch)?)),
+        None => None,
+    };
+    let names = [
+        ("reconstruct 150×150×5, pitch 1", "s of processor"),
+        ("  bias of water", "HU"),
+        ("  bias of a ball of +1000 HU", "HU"),
+        ("  windmill", "HU"),
+    ];
+    let lines = names.into_iter().enumerate().map(|(i, (name, unit))| {
+        let line = Line::new(name, unit, ours[i]);
+        match (&tool, theirs) {
+            (Some(tool), Some(theirs)) => line.beside(tool, theirs[i], false),
+            _ => line,
+        }
+    });
+    Ok(lines.collect())
 }
 
 /// Noise in the middle of 300 mm of water at pitch 1 and 0.5: the second has twice the photons.
