@@ -6,9 +6,12 @@ pub mod patches;
 mod prepare;
 mod sampler;
 mod slices;
+mod volumes;
 
 pub use augment::{AugmentConfig, AugmentDraw};
 pub use patches::{Ahead, Drawn, PatchBatch, PatchConfig, PatchDraw, Patches, Synthetic};
 pub use prepare::{Prepared, pad_to, prepare};
 pub use sampler::{Batch, Order, Sampler};
 pub use slices::Slices;
+pub(crate) use volumes::depth_first;
+pub use volumes::{PreparedVolume, Volume, Volumes, centred, prepare_volume};

@@ -18,6 +18,8 @@ pub use adam::{Adam, AdamConfig};
 pub use average::Average;
 pub use budget::Budget;
 pub use gradients::NetGradients;
+#[cfg(test)]
+pub(crate) use gradients::reach;
 pub use log::{Row, read as read_log};
 pub use manifest::Manifest;
 pub use optimizer::{Optimizer, OptimizerConfig, OptimizerKind};

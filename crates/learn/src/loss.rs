@@ -1,10 +1,16 @@
 //! Losses, each a mean that does not depend on the batch's size.
 
 mod adversarial;
+mod alignment;
+mod contrast;
+mod difference;
 mod planned;
 mod segmentation;
 
-pub use adversarial::{least_squares, mean_absolute};
+pub use adversarial::least_squares;
+pub use alignment::{edge_difference, misalignment};
+pub use contrast::{patch_nce, unit_length};
+pub use difference::Difference;
 pub use planned::{PlannedLoss, PlannedLossConfig, Truth};
 pub use segmentation::{cross_entropy, cross_entropy_dice, dice};
 

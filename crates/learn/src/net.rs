@@ -1,6 +1,7 @@
 //! Networks: the published ones by their published sizes, and one face for the segmentors.
 
 mod conv;
+mod generator3d;
 mod level;
 mod patchgan;
 mod planned;
@@ -10,7 +11,8 @@ mod unet;
 mod unet3d;
 pub mod weights;
 
-pub use conv::{Conv, ConvTransposed};
+pub use conv::{Conv, ConvTransposed, Init};
+pub use generator3d::{Generator3d, Generator3dConfig};
 pub use patchgan::{PatchGan, PatchGanConfig};
 pub use planned::PlannedNet;
 pub use resnet::{Head, ResNet, ResNetConfig};

@@ -257,8 +257,8 @@ impl Plan {
     }
 
     /// What is wrong with a plan that was read from a file, for nets whose image sides are
-    /// multiples of `multiple`.
-    pub(crate) fn check(&self, multiple: usize) -> std::result::Result<(), String> {
+    /// multiples of `multiple` and of which one segments, where `segments`.
+    pub(crate) fn check(&self, multiple: usize, segments: bool) -> std::result::Result<(), String> {
         let wrong = |key: &str, expected: String, found: String| {
             Err(format!("expected {key} to be {expected}, found {found}"))
         };
@@ -272,6 +272,9 @@ impl Plan {
         if !(self.patch..=1 << 14).contains(&self.load) {
             let expected = format!("the patch ({}) to 16384", self.patch);
             return wrong("load", expected, self.load.to_string());
+        }
+        if !segments {
+            return Ok(());
         }
         let values: BTreeSet<u16> = self.classes.iter().map(|class| class.value).collect();
         if !(2..=255).contains(&values.len()) || values.len() != self.classes.len() {
@@ -288,6 +291,16 @@ impl Plan {
             Domain::Source => self.source.as_ref(),
             Domain::Target => self.target.as_ref(),
         }
+    }
+}
+
+impl Modality {
+    /// What the cases of a modality decide about it, and why.
+    pub(crate) fn of(sample: Sample, config: &PlanConfig) -> Result<(Self, String)> {
+        let survey = Survey::of(sample, config)?;
+        // The first reason is about slices.
+        let why = survey.reasons.last().cloned().unwrap_or_default();
+        Ok((survey.modality, why))
     }
 }
 

@@ -1,53 +1,91 @@
 //! Recipes: what is trained, with every value and where it comes from.
 //!
 //! A recipe is a TOML file; the built-in ones are `recipes/*.toml`. The values left out are those
-//! of the recipe it names as its `base`, and else of [`Recipe::default`]: SynSeg-Net as published (Huo et al., doi:10.1109/TMI.2018.2876633, and
-//! the authors' code).
+//! of the recipe it names as its `base`, and else of [`Recipe::default`]: SynSeg-Net as published
+//! (Huo et al., doi:10.1109/TMI.2018.2876633, and the authors' code).
 
+mod any;
+mod cut;
+mod guard;
+mod judge;
+mod launch;
 mod parse;
+mod pseudo;
 mod saved;
+mod shape;
+mod stages;
 mod start;
+pub(crate) mod structure;
 mod supervised;
 mod synseg;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::batch::AugmentConfig;
 use crate::fit::{AdamConfig, Schedule};
+use crate::loss::Difference;
 use crate::net::{PatchGanConfig, ResNetConfig, SegmentorConfig};
 use crate::plan::PlanConfig;
 
+pub use any::{AnyRequest, AnySummary, Task, resume_any, run_that, start_any};
+pub use cut::{ContrastConfig, Cut};
+pub use guard::GuardConfig;
+pub use launch::Request;
 pub use parse::AnyRecipe;
 pub(crate) use parse::{Readable, wrong};
-pub use start::{Request, resume, start};
+pub use pseudo::{PseudoKind, PseudoRecipe, PseudoSummary};
+pub use shape::{
+    Phase, ShapeKind, ShapeLossConfig, ShapeRecipe, VolumePlan, VolumePlanConfig, resume_shape,
+    start_shape,
+};
+pub use stages::{Stage, StageSummary, StagesKind, StagesRecipe, StagesSummary};
+use start::plain_labels;
+pub use start::{resume, start};
 pub use supervised::Supervised;
 pub use synseg::SynSeg;
 pub(crate) use synseg::{Learner, scalar};
 
+/// A recipe that is part of the program.
+macro_rules! built_in {
+    ($name:literal) => {
+        (
+            $name,
+            include_str!(concat!("../../../recipes/", $name, ".toml")),
+        )
+    };
+}
+
 /// The built-in recipes: their names and texts.
-pub const BUILT_IN: [(&str, &str); 7] = [
-    ("synseg", include_str!("../../../recipes/synseg.toml")),
-    ("segment", include_str!("../../../recipes/segment.toml")),
-    (
-        "source-only",
-        include_str!("../../../recipes/source-only.toml"),
-    ),
-    (
-        "target-supervised",
-        include_str!("../../../recipes/target-supervised.toml"),
-    ),
-    (
-        "synseg-small",
-        include_str!("../../../recipes/synseg-small.toml"),
-    ),
-    (
-        "source-only-small",
-        include_str!("../../../recipes/source-only-small.toml"),
-    ),
-    (
-        "target-supervised-small",
-        include_str!("../../../recipes/target-supervised-small.toml"),
-    ),
+pub const BUILT_IN: &[(&str, &str)] = &[
+    built_in!("synseg"),
+    built_in!("segment"),
+    built_in!("cyclegan"),
+    built_in!("cut"),
+    built_in!("cut-two-stage"),
+    built_in!("two-stage"),
+    built_in!("essnet-liver"),
+    built_in!("ssim-prostate"),
+    built_in!("shape-consistency"),
+    built_in!("shape-consistency-joint"),
+    built_in!("self-train"),
+    built_in!("labels-only"),
+    built_in!("source-only"),
+    built_in!("target-supervised"),
+    built_in!("synseg-small"),
+    built_in!("cyclegan-small"),
+    built_in!("cut-small"),
+    built_in!("cut-two-stage-small"),
+    built_in!("two-stage-small"),
+    built_in!("essnet-liver-small"),
+    built_in!("ssim-prostate-small"),
+    built_in!("shape-consistency-small"),
+    built_in!("shape-offline-small"),
+    built_in!("self-train-small"),
+    built_in!("labels-only-small"),
+    built_in!("source-only-small"),
+    built_in!("target-supervised-small"),
 ];
 
 /// What is trained.
@@ -56,10 +94,31 @@ pub const BUILT_IN: [(&str, &str); 7] = [
 pub enum Kind {
     /// Translators both ways and a segmentor of translated images, trained together.
     Synseg,
+    /// Translators both ways alone: CycleGAN.
+    Cyclegan,
+    /// A translator to the target alone: CUT.
+    Cut,
+    /// The segmentor on labelled source images as another run translates them: what training it
+    /// with the translators is measured against.
+    Translated,
     /// The segmentor on labelled source images alone: what happens without adaptation.
     SourceOnly,
     /// The segmentor on labelled target images: what target labels would bring.
     TargetSupervised,
+}
+
+impl Kind {
+    /// Whether translators are trained.
+    #[must_use]
+    pub fn translates(self) -> bool {
+        matches!(self, Self::Synseg | Self::Cyclegan | Self::Cut)
+    }
+
+    /// Whether a segmentor is trained.
+    #[must_use]
+    pub fn segments(self) -> bool {
+        !matches!(self, Self::Cyclegan | Self::Cut)
+    }
 }
 
 /// A training, resolved: every value that decides it.
@@ -82,16 +141,24 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// Weights and kinds of losses.
     pub loss: LossConfig,
+    /// How `cut` keeps translations to their images.
+    pub contrast: ContrastConfig,
     /// Both translators.
     pub generator: ResNetConfig,
     /// Both discriminators.
     pub discriminator: PatchGanConfig,
     /// The segmentor.
     pub segmentor: SegmentorConfig,
+    /// What is watched in translators.
+    pub guard: GuardConfig,
     /// Random patches; drawn independently for the two domains.
     pub augment: AugmentConfig,
     /// How the data are prepared.
     pub plan: PlanConfig,
+    /// The run whose translator the source's images go through before a segmentor is trained on
+    /// them; for [`Kind::Translated`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translate: Option<PathBuf>,
 }
 
 impl Default for Recipe {
@@ -106,11 +173,14 @@ impl Default for Recipe {
             optimizer: AdamConfig::default(),
             schedule: Schedule::default(),
             loss: LossConfig::default(),
+            contrast: ContrastConfig::default(),
             generator: ResNetConfig::default(),
             discriminator: PatchGanConfig::default(),
             segmentor: SegmentorConfig::default(),
+            guard: GuardConfig::default(),
             augment: AugmentConfig::default(),
             plan: PlanConfig::default(),
+            translate: None,
         }
     }
 }
@@ -135,8 +205,16 @@ pub struct LossConfig {
     pub lambda_adversarial: f32,
     /// On each cycle loss (λ3, λ4).
     pub lambda_cycle: f32,
+    /// How an image differs from what comes back of it: `l1` in CycleGAN, `mse`, or `ssim`.
+    pub cycle: Difference,
     /// On each identity loss, as a share of the cycle weight. 0 in SynSeg-Net, 0.5 in CycleGAN.
     pub lambda_identity: f32,
+    /// On 1 minus the normalised mutual information of each image and its translation; 0.9 in
+    /// DiCyc, 0 otherwise. See [`crate::loss::misalignment`].
+    pub lambda_alignment: f32,
+    /// On the distance between the directions of each image's and its translation's gradients; see
+    /// [`crate::loss::edge_difference`].
+    pub lambda_edge: f32,
     /// On the segmentation loss (λ5).
     pub lambda_segmentation: f32,
     /// Which segmentation loss.
@@ -152,7 +230,10 @@ impl Default for LossConfig {
         Self {
             lambda_adversarial: 1.0,
             lambda_cycle: 10.0,
+            cycle: Difference::L1,
             lambda_identity: 0.0,
+            lambda_alignment: 0.0,
+            lambda_edge: 0.0,
             lambda_segmentation: 1.0,
             segmentation: SegmentationLoss::CrossEntropy,
             class_weights: Vec::new(),

@@ -6,9 +6,11 @@ mod predict;
 mod slicewise;
 pub mod sliding;
 mod translate;
+mod volume;
 
 pub use files::{CaseJob, Job, case_jobs, jobs};
 pub use planned::{Outcome, PlannedPredictor, Wanted, predict_planned};
 pub use predict::{Predictor, predict};
 pub use sliding::{PatchNet, WindowBatch, WindowConfig};
+pub(crate) use translate::SliceTranslator;
 pub use translate::{Direction, Translator, translate};

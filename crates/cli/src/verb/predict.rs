@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use crossmod_learn::plan::Domain;
+use crossmod_learn::recipe::{self, Task};
 use crossmod_learn::segment::{self, Changes};
 use crossmod_learn::window::{self, Wanted};
 use crossmod_volume::space::Certainty;
@@ -55,8 +56,9 @@ enum Side {
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     refuse_same_place(&args.input, &args.output)?;
-    if segment::is_segment_run(&args.run)? {
-        return run_planned(args, context);
+    let run = recipe::run_that(Task::Predict, &args.run)?;
+    if segment::is_segment_run(&run)? {
+        return run_planned(args, run, context);
     }
     let planned = [
         ("--with", !args.with.is_empty()),
@@ -79,7 +81,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let processor = context.processor()?;
     let mut progress = context.progress()?;
     let written = window::predict(
-        &args.run,
+        &run,
         &args.input,
         &args.output,
         domain,
@@ -91,17 +93,20 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     tell(args, context, written)
 }
 
-fn run_planned(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+fn run_planned(args: &Args, run: PathBuf, context: &Context) -> anyhow::Result<Outcome> {
     if args.domain.is_some() {
         return Err(Usage::error(format!(
             "expected --domain with a run of two modalities only, found one of one; leave it out: {}",
             args.run.display()
         )));
     }
-    let roots: Vec<PathBuf> = std::iter::once(&args.run)
-        .chain(&args.with)
-        .cloned()
-        .collect();
+    let others = args
+        .with
+        .iter()
+        .map(|run| recipe::run_that(Task::Predict, run));
+    let roots = std::iter::once(Ok(run))
+        .chain(others)
+        .collect::<Result<Vec<PathBuf>, _>>()?;
     let wanted = Wanted {
         certainty: if args.uncertainty {
             Certainty::Entropy

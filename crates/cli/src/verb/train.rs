@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crossmod_learn::fit::{Budget, Manifest, RunFolder, Summary};
-use crossmod_learn::recipe::{self, AnyRecipe, Recipe, Request};
-use crossmod_learn::segment::{self, SegmentRequest, SegmentSummary};
+use crossmod_learn::recipe::{self, AnyRecipe, AnyRequest, AnySummary};
 use serde::Serialize;
 
 use crate::context::{Context, Outcome};
@@ -16,7 +15,8 @@ use crate::progress::duration;
 /// that is needed to continue.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// segment, synseg, source-only, target-supervised, or a TOML file
+    /// synseg, cyclegan, two-stage, essnet-liver, ssim-prostate, segment, source-only,
+    /// target-supervised, most also as NAME-small for two CPU cores, or a TOML file
     #[arg(required_unless_present = "resume")]
     recipe: Option<String>,
     /// The labelled dataset
@@ -74,39 +74,58 @@ struct Report<'a, S> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
-    if args.resume {
-        return if segment::is_segment_run(&args.out)? {
-            tell_segment(args, context, &resume_segment(args, context)?)
-        } else {
-            tell(args, context, &resume(args, context)?)
-        };
-    }
+    let summary = if args.resume {
+        resume(args, context)?
+    } else {
+        start(args, context)?
+    };
+    let report = Report {
+        run: args.out.to_string_lossy(),
+        summary: &summary,
+    };
+    context.result(&report, || text(&report.run, &summary))?;
+    Ok(Outcome::Done)
+}
+
+fn start(args: &Args, context: &Context) -> anyhow::Result<AnySummary> {
     let name = args.recipe.as_deref().unwrap_or_default();
-    match AnyRecipe::load(name, &overrides(args))? {
-        AnyRecipe::Segment(recipe) => {
-            let request = SegmentRequest {
-                recipe: *recipe,
-                source: labelled(args)?,
-                plan: args.plan.clone(),
-                out: args.out.clone(),
-                budget: budget(args),
-                processor: context.processor()?,
-            };
-            let mut progress = context.progress()?;
-            let summary = segment::start_segment(&request, &mut progress)?;
-            drop(progress);
-            tell_segment(args, context, &summary)
+    let recipe = AnyRecipe::load(name, &overrides(args))?;
+    match recipe {
+        AnyRecipe::Segment(_) => check_one_side(args)?,
+        _ if args.plan.is_some() => {
+            return Err(Usage::error(format!(
+                "expected --plan with the recipe segment only, found it with {name}; leave it \
+                 out, or edit plan.toml in the run"
+            )));
         }
-        AnyRecipe::Adapt(recipe) => {
-            if args.plan.is_some() {
-                return Err(Usage::error(format!(
-                    "expected --plan with the recipe segment only, found it with {name}; leave it \
-                     out, or edit plan.toml in the run"
-                )));
-            }
-            tell(args, context, &start(args, *recipe, context)?)
-        }
+        _ => {}
     }
+    let request = AnyRequest {
+        recipe,
+        source: args.source.clone(),
+        target: args.target.clone(),
+        plan: args.plan.clone(),
+        out: args.out.clone(),
+        budget: budget(args),
+        processor: context.processor()?,
+    };
+    let mut progress = context.progress()?;
+    Ok(recipe::start_any(&request, &mut progress)?)
+}
+
+fn resume(args: &Args, context: &Context) -> anyhow::Result<AnySummary> {
+    let run = RunFolder::open(&args.out)?;
+    check_recipe(args, &run, &AnyRecipe::of_run(&run)?)?;
+    check_data(args, &run)?;
+    let processor = context.processor()?;
+    let mut progress = context.progress()?;
+    let budget = budget(args);
+    Ok(recipe::resume_any(
+        &args.out,
+        budget,
+        &processor,
+        &mut progress,
+    )?)
 }
 
 /// The changes to the recipe, those with flags of their own among them.
@@ -118,10 +137,10 @@ fn overrides(args: &Args) -> Vec<String> {
     args.set.iter().cloned().chain(flags).collect()
 }
 
-/// The dataset that a segmenter is trained on, which has one side only.
-fn labelled(args: &Args) -> anyhow::Result<PathBuf> {
+/// A segmenter's dataset has one side only.
+fn check_one_side(args: &Args) -> anyhow::Result<()> {
     match (&args.source, &args.target) {
-        (Some(source), None) => Ok(source.clone()),
+        (Some(_), None) => Ok(()),
         _ => Err(Usage::error(
             "expected --source DATASET (labelled scans) and no --target, as the recipe segment \
              trains on one modality"
@@ -130,88 +149,43 @@ fn labelled(args: &Args) -> anyhow::Result<PathBuf> {
     }
 }
 
-fn tell(args: &Args, context: &Context, summary: &Summary) -> anyhow::Result<Outcome> {
-    let report = Report {
-        run: args.out.to_string_lossy(),
-        summary,
-    };
-    context.result(&report, || text(&report.run, summary))?;
-    Ok(Outcome::Done)
-}
-
-fn tell_segment(
-    args: &Args,
-    context: &Context,
-    summary: &SegmentSummary,
-) -> anyhow::Result<Outcome> {
-    let report = Report {
-        run: args.out.to_string_lossy(),
-        summary,
-    };
-    context.result(&report, || {
-        let mut text = text(&report.run, &summary.training);
-        text.push_str(&format!(
-            "  {:.2} patches a second\n",
-            summary.patches_per_second
-        ));
-        for line in summary.validation.iter().flat_map(|v| v.lines()) {
-            text.push_str(&format!("  {line}\n"));
+fn text(run: &str, summary: &AnySummary) -> String {
+    match summary {
+        AnySummary::Training(training) => training_text(run, training),
+        AnySummary::Segment(summary) => {
+            let mut text = training_text(run, &summary.training);
+            text.push_str(&format!(
+                "  {:.2} patches a second\n",
+                summary.patches_per_second
+            ));
+            for line in summary.validation.iter().flat_map(|v| v.lines()) {
+                text.push_str(&format!("  {line}\n"));
+            }
+            text
         }
-        text
-    })?;
-    Ok(Outcome::Done)
+        AnySummary::Pseudo(summary) => format!(
+            "{run}: {} cases labelled, {} left out, {:.0} % of the foreground judged\n",
+            summary.kept.len(),
+            summary.left_out.len(),
+            100.0 * summary.judged
+        ),
+        AnySummary::Stages(summary) => {
+            let mut text = String::new();
+            for stage in &summary.stages {
+                text.push_str(&format!("{run}/{}: done\n", stage.name));
+            }
+            text
+        }
+    }
 }
 
-fn text(run: &str, summary: &Summary) -> String {
+fn training_text(run: &str, summary: &Summary) -> String {
     let time = duration(Duration::from_secs_f64(summary.seconds));
     let mut text = format!("{run}: {} steps in {time}\n", summary.steps);
     for (name, value) in &summary.losses {
         text.push_str(&format!("  {name} {value:.4}\n"));
     }
     text
-}
-
-fn start(args: &Args, recipe: Recipe, context: &Context) -> anyhow::Result<Summary> {
-    let request = Request {
-        recipe,
-        source: args.source.clone(),
-        target: args.target.clone(),
-        out: args.out.clone(),
-        budget: budget(args),
-        processor: context.processor()?,
-    };
-    let mut progress = context.progress()?;
-    Ok(recipe::start(&request, &mut progress)?)
-}
-
-fn resume_segment(args: &Args, context: &Context) -> anyhow::Result<SegmentSummary> {
-    let run = RunFolder::open(&args.out)?;
-    let own = AnyRecipe::Segment(Box::new(segment::recipe_of(&run)?));
-    check_recipe(args, &run, &own)?;
-    check_data(args, &run)?;
-    let processor = context.processor()?;
-    let mut progress = context.progress()?;
-    Ok(segment::resume_segment(
-        &args.out,
-        budget(args),
-        &processor,
-        &mut progress,
-    )?)
-}
-
-fn resume(args: &Args, context: &Context) -> anyhow::Result<Summary> {
-    let run = RunFolder::open(&args.out)?;
-    let own = AnyRecipe::Adapt(Box::new(Recipe::of_run(&run)?.0));
-    check_recipe(args, &run, &own)?;
-    check_data(args, &run)?;
-    let processor = context.processor()?;
-    let mut progress = context.progress()?;
-    Ok(recipe::resume(
-        &args.out,
-        budget(args),
-        &processor,
-        &mut progress,
-    )?)
 }
 
 fn budget(args: &Args) -> Option<Budget> {

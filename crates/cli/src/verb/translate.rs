@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use crossmod_learn::recipe::{self, Task};
 use crossmod_learn::window;
 use serde_json::json;
 
@@ -46,8 +47,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     };
     let processor = context.processor()?;
     let mut progress = context.progress()?;
+    let run = recipe::run_that(Task::Translate, &args.run)?;
     let written = window::translate(
-        &args.run,
+        &run,
         &args.input,
         &args.output,
         direction,

@@ -11,6 +11,9 @@ pub struct AugmentConfig {
     pub rotation_deg: f32,
     /// Largest factor of magnification, and its inverse the smallest.
     pub scale: f32,
+    /// Smallest part of the patch's side that is shown, enlarged to the patch; drawn evenly up to 1,
+    /// which is also the default: never.
+    pub ratio_crop: f32,
     /// Probability of mirroring left to right. Leave at 0 where labels tell sides apart.
     pub mirror: f32,
     /// Largest gamma on the intensities brought to [0, 1], and its inverse the smallest.
@@ -23,6 +26,7 @@ impl Default for AugmentConfig {
         Self {
             rotation_deg: 0.0,
             scale: 1.0,
+            ratio_crop: 1.0,
             mirror: 0.0,
             gamma: 1.0,
         }
@@ -62,9 +66,23 @@ impl AugmentConfig {
         let slack = side.saturating_sub(patch);
         let half = slack as f32 / 2.0;
         let shift = [(); 2].map(|()| rng.below(slack + 1) as f32 - half);
+        let part = if self.ratio_crop < 1.0 {
+            rng.uniform(self.ratio_crop, 1.0)
+        } else {
+            1.0
+        };
+        // A part may lie anywhere in the patch that it is enlarged to.
+        let loose = (1.0 - part) * patch as f32 / 2.0;
+        let shift = shift.map(|s| {
+            s + if part < 1.0 {
+                rng.uniform(-loose, loose)
+            } else {
+                0.0
+            }
+        });
         AugmentDraw {
             rotation,
-            scale,
+            scale: scale / part,
             mirror,
             gamma,
             shift,
@@ -172,6 +190,26 @@ mod tests {
             firsts.into_iter().collect::<Vec<_>>(),
             [0, 1, 2, 8, 9, 10, 16, 17, 18]
         );
+    }
+
+    /// A part of half the side shows half as many pixels along each axis, anywhere in the patch.
+    #[test]
+    fn parts_are_enlarged_to_the_patch() {
+        let config = AugmentConfig {
+            ratio_crop: 0.5,
+            ..AugmentConfig::default()
+        };
+        let (mut least, mut reach) = (f32::INFINITY, 0.0f32);
+        for step in 0..300 {
+            let draw = config.draw(64, 64, &mut Rng::new(3, 1, step));
+            let part = 1.0 / draw.scale;
+            assert!((0.5..=1.0).contains(&part));
+            let loose = (1.0 - part) * 32.0;
+            assert!(draw.shift.iter().all(|s| s.abs() <= loose + 1e-3));
+            least = least.min(part);
+            reach = reach.max(draw.shift[0].abs());
+        }
+        assert!(least < 0.52 && reach > 12.0, "{least} {reach}");
     }
 
     #[test]

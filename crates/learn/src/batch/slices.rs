@@ -44,6 +44,49 @@ impl Slices {
         Ok(slices)
     }
 
+    /// Slices of side `side` without classes.
+    ///
+    /// # Panics
+    /// Where an image has another size.
+    #[must_use]
+    pub fn of(side: usize, images: Vec<Vec<f32>>) -> Self {
+        let fits = images.iter().all(|image| image.len() == side * side);
+        assert!(fits, "images of one size");
+        Self {
+            side,
+            images,
+            classes: None,
+        }
+    }
+
+    /// Leaves out the slices that are not to be kept, by their images and classes.
+    pub fn keep(&mut self, mut keeps: impl FnMut(&[f32], Option<&[u8]>) -> bool) {
+        let kept: Vec<bool> = (0..self.len())
+            .map(|i| keeps(self.image(i), self.classes(i)))
+            .collect();
+        let mut flags = kept.iter();
+        self.images.retain(|_| flags.next() == Some(&true));
+        if let Some(classes) = &mut self.classes {
+            let mut flags = kept.iter();
+            classes.retain(|_| flags.next() == Some(&true));
+        }
+    }
+
+    /// The same slices with other images.
+    ///
+    /// # Panics
+    /// Where an image has another size.
+    #[must_use]
+    pub fn map(self, image: impl Fn(&[f32]) -> Vec<f32>) -> Self {
+        let change = |old: Vec<f32>| {
+            let new = image(&old);
+            assert_eq!(new.len(), old.len(), "an image of the same size");
+            new
+        };
+        let images = self.images.into_iter().map(change).collect();
+        Self { images, ..self }
+    }
+
     /// Side of every slice, pixels.
     #[must_use]
     pub fn side(&self) -> usize {

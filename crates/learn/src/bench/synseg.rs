@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::device::Processor;
 use crate::fit::Losses;
 use crate::net::weights::{Named, collect};
-use crate::net::{PatchGan, PatchGanConfig, ResNet, ResNetConfig, Segmentor, SegmentorConfig};
+use crate::net::{PatchGanConfig, ResNet, ResNetConfig, Segmentor, SegmentorConfig};
 use crate::recipe::{Learner, Recipe};
 
 pub(super) struct Synseg {
@@ -23,6 +23,8 @@ pub(super) struct Synseg {
     processor: Processor,
 }
 
+const SEGMENTS: &str = "SynSeg-Net has a segmentor";
+
 impl Synseg {
     pub(super) fn new(
         net: ResNetConfig,
@@ -33,8 +35,9 @@ impl Synseg {
     ) -> Result<Self> {
         let width = net.width;
         let [rows, columns] = size;
-        let suits =
-            rows == columns && rows.is_multiple_of(ResNet::MULTIPLE) && rows >= PatchGan::MIN_SIDE;
+        let suits = rows == columns
+            && rows.is_multiple_of(ResNet::MULTIPLE)
+            && rows >= PatchGanConfig::MIN_SIDE;
         let what = "a square size of multiples of 4, at least 24";
         expect(suits, what, size)?;
         expect(width > 0, "a width of at least 1", width)?;
@@ -73,7 +76,7 @@ impl Synseg {
     }
 
     fn weights(&self) -> Vec<Named> {
-        let segmentor = match self.learner.segmentor() {
+        let segmentor = match self.learner.segmentor().expect(SEGMENTS) {
             Segmentor::ResNet(net) => collect(net),
             Segmentor::UNet(net) => collect(net),
         };
@@ -111,12 +114,14 @@ impl Subject for Synseg {
     fn step(&mut self) -> Result<Losses> {
         self.steps += 1;
         let (step, rate) = (self.steps - 1, self.rate);
-        Ok(self.learner.step(&self.source, &self.target, step, rate))
+        Ok(self
+            .learner
+            .step([&self.source, &self.target], None, step, rate))
     }
 
     fn infer(&mut self) -> Result<()> {
         let side = self.target.patch;
-        let net = self.learner.segmentor().valid();
+        let net = self.learner.segmentor().expect(SEGMENTS).valid();
         let shape = [1, 1, side, side];
         infer(
             |x| net.forward(x),

@@ -23,6 +23,15 @@ impl Budget {
         };
         share.min(1.0)
     }
+
+    /// So large a share of it, at least one step.
+    #[must_use]
+    pub fn part(self, share: f64) -> Self {
+        match self {
+            Self::Steps(total) => Self::Steps(((total as f64 * share).round() as u64).max(1)),
+            Self::Minutes(total) => Self::Minutes(total * share),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -36,5 +45,12 @@ mod tests {
         assert_eq!(Budget::Minutes(2.0).progress(7, 300.0), 1.0);
         assert_eq!(Budget::Steps(0).progress(0, 0.0), 0.0);
         assert_eq!(Budget::Steps(0).progress(1, 0.0), 1.0);
+    }
+
+    #[test]
+    fn parts() {
+        assert_eq!(Budget::Steps(10).part(0.25), Budget::Steps(3));
+        assert_eq!(Budget::Steps(10).part(0.01), Budget::Steps(1));
+        assert_eq!(Budget::Minutes(4.0).part(0.25), Budget::Minutes(1.0));
     }
 }

@@ -75,6 +75,28 @@ impl ModuleVisitor for Take<'_> {
     }
 }
 
+/// Sum of absolute gradients over a net's parameters; none where no parameter has one.
+#[cfg(test)]
+pub(crate) fn reach<M: Module>(net: &M, grads: &Gradients) -> Option<f32> {
+    struct Reach<'a> {
+        grads: &'a Gradients,
+        total: Option<f32>,
+    }
+
+    impl ModuleVisitor for Reach<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if let Some(grad) = param.val().grad(self.grads) {
+                let sum = grad.abs().sum().into_scalar::<f32>();
+                self.total = Some(self.total.unwrap_or(0.0) + sum);
+            }
+        }
+    }
+
+    let mut visitor = Reach { grads, total: None };
+    net.visit(&mut visitor);
+    visitor.total
+}
+
 #[cfg(test)]
 mod tests {
     use crossmod_volume::rng::Rng;

@@ -28,6 +28,10 @@ pub trait Trainable {
     /// # Errors
     /// Where the state is of another recipe.
     fn restore(&mut self, state: &State, run: &RunFolder) -> Result<()>;
+    /// What the user should know of the steps since the last call.
+    fn notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
     /// Whether more steps would bring nothing, though the budget be not spent.
     fn finished(&self) -> bool {
         false
@@ -68,7 +72,7 @@ pub struct Summary {
     pub steps: u64,
     /// Seconds spent training in all.
     pub seconds: f64,
-    /// Each loss, averaged over the last tenth of the steps.
+    /// Each loss, averaged over those of the last tenth of the steps that have it.
     pub losses: std::collections::BTreeMap<String, f32>,
 }
 
@@ -101,6 +105,7 @@ pub fn train(
             return Err(Error::Diverged { loss, value, step });
         }
         log.push(&Row::new(step, epoch, rate, seconds, &losses))?;
+        model.notes().iter().for_each(|note| progress.note(note));
         step += 1;
         if shown.is_none_or(|at| at.elapsed() > Duration::from_millis(200)) {
             progress.update(done, &describe(step, &losses));
@@ -160,11 +165,14 @@ fn describe(step: u64, losses: &Losses) -> String {
 
 fn last_losses(rows: &[Row]) -> std::collections::BTreeMap<String, f32> {
     let tail = &rows[rows.len() - rows.len().div_ceil(10)..];
-    let mut sums = std::collections::BTreeMap::new();
+    // Not every step has every loss.
+    let mut sums = std::collections::BTreeMap::<String, (f32, f32)>::new();
     for row in tail {
         for (name, value) in &row.losses {
-            *sums.entry(name.clone()).or_insert(0.0) += value / tail.len() as f32;
+            let (sum, rows) = sums.entry(name.clone()).or_default();
+            (*sum, *rows) = (*sum + value, *rows + 1.0);
         }
     }
-    sums
+    let mean = |(name, (sum, rows))| (name, sum / rows);
+    sums.into_iter().map(mean).collect()
 }

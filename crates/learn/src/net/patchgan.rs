@@ -29,21 +29,40 @@ impl Default for PatchGanConfig {
     }
 }
 
-/// A discriminator whose every output judges one 70×70 patch.
+/// A discriminator whose every output judges one patch of 70 pixels a side, of images (`D` = 4) or
+/// of volumes (`D` = 5).
 #[derive(Module, Debug)]
-pub struct PatchGan {
-    first: Conv,
-    middle: Vec<Conv>,
-    last: Conv,
+pub struct PatchGan<const D: usize = 4> {
+    first: Conv<D>,
+    middle: Vec<Conv<D>>,
+    last: Conv<D>,
 }
 
 impl PatchGanConfig {
+    /// The smallest side that leaves an output.
+    pub const MIN_SIDE: usize = 24;
+
     /// Builds the net for one-channel images, weights from N(0, 0.02²).
     #[must_use]
     pub fn init(&self, rng: &mut Rng, device: &Device) -> PatchGan {
+        self.build(|stride| Walk::zero(stride, 1), rng, device)
+    }
+
+    /// The same net for one-channel volumes, its kernels as long along depth (Zhang, Yang and Zheng,
+    /// CVPR 2018).
+    #[must_use]
+    pub fn init_volumes(&self, rng: &mut Rng, device: &Device) -> PatchGan<5> {
+        self.build(|stride| Walk::zero(stride, 1).deep(), rng, device)
+    }
+
+    fn build<const D: usize>(
+        &self,
+        walk: impl Fn(usize) -> Walk,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> PatchGan<D> {
         let (w, init) = (self.width, Init::Normal(super::INIT_SD));
-        let mut conv =
-            |channels, stride| Conv::new(channels, 4, Walk::zero(stride, 1), init, rng, device);
+        let mut conv = |channels, stride| Conv::new(channels, 4, walk(stride), init, rng, device);
         PatchGan {
             first: conv([1, w], 2),
             middle: vec![
@@ -56,14 +75,11 @@ impl PatchGanConfig {
     }
 }
 
-impl PatchGan {
-    /// The smallest image side that leaves an output.
-    pub const MIN_SIDE: usize = 24;
-
+impl<const D: usize> PatchGan<D> {
     /// # Shapes
-    /// `[n, 1, h, w]` to a map of scores: `[n, 1, 30, 30]` for 256².
+    /// `[n, 1, (d,) h, w]` to a map of scores: `[n, 1, 30, 30]` for 256².
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<D>) -> Tensor<D> {
         let mut x = ops::pointwise(self.first.forward(x), Pointwise::LeakyRelu(SLOPE));
         for conv in &self.middle {
             x = ops::instance_norm(conv.forward(x), Activation::LeakyRelu(SLOPE));
@@ -83,12 +99,24 @@ mod tests {
         assert_eq!(net.num_params(), 2_762_689);
     }
 
+    /// By hand: 64 taps a pair of channels and a bias a feature; maps as of images.
+    #[test]
+    fn volumes_are_judged_alike() {
+        let device = crate::device::cpu();
+        let net = PatchGanConfig { width: 2 }.init_volumes(&mut Rng::new(0, 0, 0), &device);
+        let conv = |ci: usize, co: usize| 64 * ci * co + co;
+        let expected = conv(1, 2) + conv(2, 4) + conv(4, 8) + conv(8, 16) + conv(16, 1);
+        assert_eq!(net.num_params(), expected);
+        let scores = net.forward(Tensor::zeros([1, 1, 24, 32, 40], &device));
+        assert_eq!(scores.dims(), [1, 1, 1, 2, 3]);
+    }
+
     #[test]
     fn scores_are_30_by_30_for_256() {
         let device = crate::device::cpu();
         let net = PatchGanConfig { width: 2 }.init(&mut Rng::new(0, 0, 0), &device);
         let side = |s| net.forward(Tensor::zeros([1, 1, s, s], &device)).dims();
         assert_eq!(side(256), [1, 1, 30, 30]);
-        assert_eq!(side(PatchGan::MIN_SIDE), [1, 1, 1, 1]);
+        assert_eq!(side(PatchGanConfig::MIN_SIDE), [1, 1, 1, 1]);
     }
 }

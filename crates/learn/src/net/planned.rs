@@ -6,6 +6,7 @@
 //! | residual-encoder | residual blocks down, one convolution a stage up (Isensee et al., arXiv:2404.09556) |
 //! | res-unet | residual blocks down and up (after Drozdzal et al., arXiv:1608.04117) |
 //! | norm-free | convolution and ReLU; max pool down, nearest up (Zhang, Yang and Zheng, CVPR 2018) |
+//! | classic-unet | convolution and ReLU; max pool down, transposed up (Ronneberger et al., arXiv:1505.04597) |
 //! | resnet9 | CycleGAN's translator, one output a class (arXiv:1703.10593, §7.2) |
 
 mod block;
@@ -89,15 +90,15 @@ impl Net {
         let mut encoder = Vec::with_capacity(stages);
         for stage in 0..stages {
             let (features, kernel) = (self.features[stage], self.kernels[stage]);
-            // Norm-free nets are pooled instead.
-            let pooled = self.kind == NetKind::NormFree;
+            // Nets without norm are pooled instead.
+            let pooled = self.kind.is_bare();
             let mut stride = if pooled { [1; 3] } else { self.strides[stage] };
             let mut blocks = Vec::new();
             for place in 0..self.convs_per_stage[stage] {
                 let residual = match self.kind {
                     NetKind::ResidualEncoder | NetKind::ResUnet => true,
                     NetKind::Resnet9 => stage + 1 == stages && place > 0,
-                    NetKind::PlainConv | NetKind::NormFree => false,
+                    NetKind::PlainConv | NetKind::NormFree | NetKind::ClassicUnet => false,
                 };
                 blocks.push(maker.block(residual, features, kernel, stride));
                 stride = [1; 3];

@@ -63,7 +63,24 @@ struct Block {
     second: Conv,
 }
 
+/// The last block that is tapped, from 1.
+const DEEPEST: usize = 5;
+
+impl Block {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let inner = ops::instance_norm(self.first.forward(x.clone()), Activation::Relu);
+        ops::instance_norm_add(self.second.forward(inner), x)
+    }
+}
+
 impl ResNetConfig {
+    /// Channels of each of [`ResNet::taps`], of images of one channel.
+    #[must_use]
+    pub fn tap_channels(&self) -> Vec<usize> {
+        let blocks = self.blocks.min(DEEPEST).min(2);
+        [vec![1, 2 * self.width], vec![4 * self.width; 1 + blocks]].concat()
+    }
+
     /// Builds the net with weights from N(0, 0.02²).
     #[must_use]
     pub fn init(&self, channels: [usize; 2], head: Head, rng: &mut Rng, device: &Device) -> ResNet {
@@ -94,6 +111,30 @@ impl ResNet {
     /// Sizes the net takes: multiples of this.
     pub const MULTIPLE: usize = 4;
 
+    /// What the encoder sees: the image, the maps after each halving, after the first block and
+    /// after the fifth or the last; the taps of CUT (Park et al., arXiv:2007.15651, and its code).
+    ///
+    /// # Shapes
+    /// `[n, in, h, w]` to [`ResNetConfig::tap_channels`] channels each, at their own sizes.
+    #[must_use]
+    pub fn taps(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
+        let relu = |x| ops::instance_norm(x, Activation::Relu);
+        let mut taps = vec![x.clone()];
+        let mut x = relu(self.stem.forward(x));
+        for down in &self.down {
+            x = relu(down.forward(x));
+            taps.push(x.clone());
+        }
+        let deepest = self.blocks.len().min(DEEPEST);
+        for (i, block) in self.blocks.iter().take(deepest).enumerate() {
+            x = block.forward(x);
+            if i == 0 || i + 1 == deepest {
+                taps.push(x.clone());
+            }
+        }
+        taps
+    }
+
     /// # Shapes
     /// `[n, in, h, w]` to `[n, out, h, w]`, h and w multiples of 4 and at least 8.
     #[must_use]
@@ -104,8 +145,7 @@ impl ResNet {
             x = relu(down.forward(x));
         }
         for block in &self.blocks {
-            let inner = relu(block.first.forward(x.clone()));
-            x = ops::instance_norm_add(block.second.forward(inner), x);
+            x = block.forward(x);
         }
         for up in &self.up {
             x = relu(up.forward(x));
@@ -136,6 +176,19 @@ mod tests {
     fn published_parameter_counts() {
         assert_eq!(parameters([1, 1]), 11_365_633);
         assert_eq!(parameters([1, 7]), 11_384_455);
+    }
+
+    #[test]
+    fn taps_have_the_channels_they_are_said_to_have() {
+        let device = crate::device::cpu();
+        for blocks in [1, 2, 6] {
+            let config = ResNetConfig { width: 3, blocks };
+            let net = config.init([1, 1], Head::Tanh, &mut Rng::new(1, 0, 0), &device);
+            let taps = net.taps(Tensor::ones([1, 1, 16, 24], &device));
+            let channels: Vec<usize> = taps.iter().map(|tap| tap.dims()[1]).collect();
+            assert_eq!(channels, config.tap_channels());
+            assert_eq!(taps[taps.len() - 1].dims(), [1, 12, 4, 6]);
+        }
     }
 
     #[test]

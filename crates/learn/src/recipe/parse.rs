@@ -2,13 +2,14 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::{BUILT_IN, Recipe};
+use super::{BUILT_IN, Kind, PseudoRecipe, Recipe, ShapeRecipe, StagesRecipe};
+use crate::fit::RunFolder;
 use crate::segment::SegmentRecipe;
 use crate::{Error, Result};
 
@@ -19,6 +20,12 @@ pub enum AnyRecipe {
     Adapt(Box<Recipe>),
     /// A segmenter that plans itself.
     Segment(Box<SegmentRecipe>),
+    /// Translators and segmentors of whole volumes.
+    Shape(Box<ShapeRecipe>),
+    /// Labels of unlabelled images.
+    Pseudo(Box<PseudoRecipe>),
+    /// Several trainings, one after the other.
+    Stages(Box<StagesRecipe>),
 }
 
 impl AnyRecipe {
@@ -28,30 +35,71 @@ impl AnyRecipe {
     /// # Errors
     /// [`Error::Recipe`] for an unknown name, key or value; the nearest right key is named.
     pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
-        Ok(if kind_of(name, MAX_BASES)?.as_deref() == Some("segment") {
-            Self::Segment(Box::new(load(name, overrides)?))
-        } else {
-            Self::Adapt(Box::new(load(name, overrides)?))
+        Self::of(parse(&text_of(name)?, name)?, overrides, name)
+    }
+
+    /// The recipe of a table, such as [`AnyRecipe::table`] gives; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`AnyRecipe::load`].
+    pub(crate) fn of(table: Table, overrides: &[String], name: &str) -> Result<Self> {
+        Ok(match kind_of(&table, name, MAX_BASES)?.as_deref() {
+            Some("segment") => Self::Segment(Box::new(resolve(table, overrides, name)?)),
+            Some("shape-consistency") => Self::Shape(Box::new(resolve(table, overrides, name)?)),
+            Some("pseudo-label") => Self::Pseudo(Box::new(resolve(table, overrides, name)?)),
+            Some("stages") => Self::Stages(Box::new(resolve(table, overrides, name)?)),
+            _ => Self::Adapt(Box::new(resolve(table, overrides, name)?)),
         })
+    }
+
+    /// The recipe of a run.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where it is missing or holds values that cannot be.
+    pub fn of_run(run: &RunFolder) -> Result<Self> {
+        let table: Table = run.read_toml("recipe.toml")?;
+        Self::of(table, &[], "recipe.toml")
+            .map_err(|e| Error::run(e.to_string(), &run.file("recipe.toml")))
+    }
+
+    /// Every value of the recipe.
+    ///
+    /// # Errors
+    /// Never: every recipe can be written as TOML.
+    pub(crate) fn table(&self) -> Result<Table> {
+        match self {
+            Self::Adapt(recipe) => Table::try_from(recipe),
+            Self::Segment(recipe) => Table::try_from(recipe),
+            Self::Shape(recipe) => Table::try_from(recipe),
+            Self::Pseudo(recipe) => Table::try_from(recipe),
+            Self::Stages(recipe) => Table::try_from(recipe),
+        }
+        .map_err(|e| Error::Recipe(e.to_string()))
     }
 }
 
 /// A recipe that is read from TOML on top of the values that are left out.
 pub(crate) trait Readable: Serialize + DeserializeOwned {
-    /// One with every key there is.
-    fn template() -> Self;
+    /// One with every key there is; none where keys are of the reader's choice.
+    fn template() -> Option<Self>;
     /// Refuses values that cannot be.
     fn check(self) -> Result<Self>;
 }
 
 /// See [`AnyRecipe::load`].
-fn load<T: Readable>(name: &str, overrides: &[String]) -> Result<T> {
-    let known = Table::try_from(T::template()).map_err(|e| Error::Recipe(e.to_string()))?;
-    let mut keys = Vec::new();
-    leaves(&known, "", &mut keys);
-    let mut table = read(name, &keys, MAX_BASES)?;
+fn resolve<T: Readable>(own: Table, overrides: &[String], name: &str) -> Result<T> {
+    let keys = match T::template() {
+        Some(template) => {
+            let known = Table::try_from(template).map_err(|e| Error::Recipe(e.to_string()))?;
+            let mut keys = Vec::new();
+            leaves(&known, "", &mut keys);
+            Some(keys)
+        }
+        None => None,
+    };
+    let mut table = above_base(own, keys.as_deref(), name, MAX_BASES)?;
     for text in overrides {
-        set(&mut table, text, &keys)?;
+        set(&mut table, text, keys.as_deref())?;
     }
     let recipe: T = table
         .try_into()
@@ -60,11 +108,12 @@ fn load<T: Readable>(name: &str, overrides: &[String]) -> Result<T> {
 }
 
 /// The `kind` of a recipe, or of the one that it names as its `base`.
-fn kind_of(name: &str, bases: usize) -> Result<Option<String>> {
-    let table = parse(&text_of(name)?, name)?;
+fn kind_of(table: &Table, name: &str, bases: usize) -> Result<Option<String>> {
     match (table.get("kind"), table.get("base")) {
         (Some(Value::String(kind)), _) => Ok(Some(kind.clone())),
-        (None, Some(Value::String(base))) if bases > 0 => kind_of(base, bases - 1),
+        (None, Some(Value::String(base))) if bases > 0 => {
+            kind_of(&parse(&text_of(base)?, name)?, base, bases - 1)
+        }
         _ => Ok(None),
     }
 }
@@ -80,13 +129,16 @@ impl Recipe {
     /// # Errors
     /// As there; [`Error::Recipe`] where the recipe is of another kind.
     pub fn load(name: &str, overrides: &[String]) -> Result<Self> {
-        load(name, overrides)
+        resolve(parse(&text_of(name)?, name)?, overrides, name)
     }
 }
 
 impl Readable for Recipe {
-    fn template() -> Self {
-        Self::default()
+    fn template() -> Option<Self> {
+        Some(Self {
+            translate: Some(PathBuf::new()),
+            ..Self::default()
+        })
     }
 
     fn check(self) -> Result<Self> {
@@ -113,6 +165,17 @@ impl Readable for Recipe {
             let found = self.optimizer.learning_rate.to_string();
             return wrong("optimizer.learning_rate", "above 0", found);
         }
+        let shares = [
+            ("augment.ratio_crop", self.augment.ratio_crop, 0.05..=1.0),
+            ("augment.mirror", self.augment.mirror, 0.0..=1.0),
+        ];
+        if let Some((key, found, range)) = shares.into_iter().find(|(_, v, r)| !r.contains(v)) {
+            let expected = format!("{} to {}", range.start(), range.end());
+            return wrong(key, &expected, found.to_string());
+        }
+        if self.kind == Kind::Translated && self.translate.is_none() {
+            return wrong("translate", "the run that translates", "none".into());
+        }
         let widths = [
             ("generator.width", self.generator.width),
             ("discriminator.width", self.discriminator.width),
@@ -138,10 +201,11 @@ impl Readable for Recipe {
 const MAX_BASES: usize = 8;
 
 /// The recipe's table, on top of the one it names as its `base`.
-fn read(name: &str, keys: &[String], bases: usize) -> Result<Table> {
-    let mut own = parse(&text_of(name)?, name)?;
+fn above_base(mut own: Table, keys: Option<&[String]>, name: &str, bases: usize) -> Result<Table> {
     let base = own.remove("base");
-    check_keys(&own, "", keys, name)?;
+    if let Some(keys) = keys {
+        check_keys(&own, "", keys, name)?;
+    }
     match base {
         None => Ok(own),
         Some(_) if bases == 0 => Err(Error::Recipe(format!(
@@ -149,7 +213,8 @@ fn read(name: &str, keys: &[String], bases: usize) -> Result<Table> {
              circle of `base` ({name})"
         ))),
         Some(Value::String(base)) => {
-            let mut table = read(&base, keys, bases - 1)?;
+            let below = parse(&text_of(&base)?, &base)?;
+            let mut table = above_base(below, keys, &base, bases - 1)?;
             merge(&mut table, own);
             Ok(table)
         }
@@ -179,8 +244,9 @@ fn text_of(name: &str) -> Result<String> {
         let path = Path::new(name);
         return fs::read_to_string(path).map_err(|e| Error::io("read the recipe", e, path));
     }
-    let known = BUILT_IN.map(|(known, _)| known);
-    let near = nearest(name, known).map_or(String::new(), |n| format!("; did you mean `{n}`?"));
+    let known: Vec<&str> = BUILT_IN.iter().map(|(known, _)| *known).collect();
+    let near = nearest(name, known.iter().copied())
+        .map_or(String::new(), |n| format!("; did you mean `{n}`?"));
     Err(Error::Recipe(format!(
         "expected a recipe ({}) or the path of a .toml file, found `{name}`{near}",
         known.join(", "),
@@ -232,14 +298,14 @@ fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&
         .map(|(_, k)| k)
 }
 
-fn set(table: &mut Table, text: &str, known: &[String]) -> Result<()> {
+fn set(table: &mut Table, text: &str, known: Option<&[String]>) -> Result<()> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(Error::Recipe(format!(
             "expected --set key=value, found `{text}`"
         )));
     };
     let (key, value) = (key.trim(), value.trim());
-    if !known.iter().any(|k| k == key) {
+    if let Some(known) = known.filter(|known| !known.iter().any(|k| k == key)) {
         return Err(unknown(key, known, "--set"));
     }
     // A bare word is a string, so that `segmentor.kind=unet` needs no quotes.
@@ -266,7 +332,6 @@ fn set(table: &mut Table, text: &str, known: &[String]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::net::SegmentorKind;
-    use crate::recipe::Kind;
 
     fn load(overrides: &[&str]) -> Result<Recipe> {
         let overrides: Vec<String> = overrides.iter().map(|&s| s.to_owned()).collect();
@@ -309,6 +374,21 @@ mod tests {
         assert_eq!(own.segmentor, small.segmentor);
         fs::write(&path, format!("base = {name:?}\n")).expect("written");
         assert!(Recipe::load(&name, &[]).is_err_and(|e| e.to_string().contains("circle")));
+        Ok(())
+    }
+
+    #[test]
+    fn every_built_in_recipe_can_be_read_and_written() -> Result<()> {
+        for (name, _) in BUILT_IN {
+            let recipe = AnyRecipe::load(name, &[])?;
+            assert_eq!(AnyRecipe::of(recipe.table()?, &[], name)?, recipe, "{name}");
+        }
+        let published = AnyRecipe::Shape(Box::default());
+        assert_eq!(AnyRecipe::load("shape-consistency-joint", &[])?, published);
+        let AnyRecipe::Adapt(cut) = AnyRecipe::load("cut", &[])? else {
+            panic!("cut adapts");
+        };
+        assert_eq!((cut.kind, cut.contrast), (Kind::Cut, Default::default()));
         Ok(())
     }
 

@@ -18,7 +18,7 @@ impl Recipe {
         let recipe = recipe
             .check()
             .map_err(|e| Error::run(e.to_string(), &run.file("recipe.toml")))?;
-        plan.check(recipe.multiple())
+        plan.check(recipe.multiple(), recipe.kind.segments())
             .map_err(|message| Error::run(message, &run.file("plan.toml")))?;
         Ok((recipe, plan))
     }
@@ -28,8 +28,11 @@ impl Recipe {
     pub fn multiple(&self) -> usize {
         let segmentor = self.segmentor.multiple();
         match self.kind {
-            // Both are powers of two, so the larger is a multiple of the other.
-            Kind::Synseg => segmentor.max(ResNet::MULTIPLE),
+            // Both are powers of two, so the larger is a multiple of the other. Translators alone
+            // are trained on patches that suit the segmentor of what they translate as well.
+            Kind::Synseg | Kind::Cyclegan | Kind::Cut | Kind::Translated => {
+                segmentor.max(ResNet::MULTIPLE)
+            }
             Kind::SourceOnly | Kind::TargetSupervised => segmentor,
         }
     }

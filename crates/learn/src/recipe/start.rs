@@ -1,158 +1,90 @@
-//! From a request to a trained run.
+//! Recipes of slices: their data, from the datasets to samplers and nets.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use crossmod_volume::dataset::{Case, Dataset};
-use serde::Serialize;
 
-use super::{Kind, Recipe, Supervised, SynSeg};
+use super::launch::{Built, Course, Launch, Request, launch, relaunch};
+use super::{Cut, Kind, Recipe, Supervised, SynSeg};
 use crate::batch::{AugmentConfig, Order, Sampler, Slices};
 use crate::device::Processor;
-use crate::fit::manifest::{self, Manifest, Used};
-use crate::fit::{self, Budget, RunFolder, State, Summary, Trainable};
-use crate::net::PatchGan;
-use crate::plan::{Modality, Plan, Sample};
+use crate::fit::manifest::Used;
+use crate::fit::{Budget, RunFolder, Summary, Trainable};
+use crate::net::PatchGanConfig;
+use crate::plan::{Class, Modality, Plan, Sample};
+use crate::window::{Direction, SliceTranslator};
 use crate::{Error, Progress, Result};
-
-/// A training that is asked for.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// What is trained.
-    pub recipe: Recipe,
-    /// The labelled dataset.
-    pub source: Option<PathBuf>,
-    /// The dataset to be segmented.
-    pub target: Option<PathBuf>,
-    /// The run's folder.
-    pub out: PathBuf,
-    /// When it ends; the schedule's epochs where not given.
-    pub budget: Option<Budget>,
-    /// What the nets run on.
-    pub processor: Processor,
-}
 
 /// Trains a new run.
 ///
 /// # Errors
-/// What reading the data gives, before anything is written; then as [`fit::train()`].
+/// What reading the data gives, before anything is written; then as [`crate::fit::train()`].
 pub fn start(request: &Request, progress: &mut dyn Progress) -> Result<Summary> {
-    if request.out.join("recipe.toml").exists() {
-        // Said before the data are read, which can take long.
-        RunFolder::create(&request.out)?;
-    }
-    progress.stage("reading the data");
-    let data = Data::open(
-        &request.recipe,
-        request.source.as_deref(),
-        request.target.as_deref(),
-    )?;
-    let plan = data.plan(&request.recipe)?;
-    let mut built = data.build(&request.recipe, &plan, &request.processor)?;
-    let manifest =
-        Manifest::new(&request.recipe, request.recipe.seed, &data.used())?.ending(request.budget);
-    let run = RunFolder::create(&request.out)?;
-    run.write_toml("plan.toml", &plan)?;
-    run.write_json("manifest.json", &manifest)?;
-    // Last of these: a folder with a recipe is a run.
-    run.write_toml("recipe.toml", &request.recipe)?;
-    for reason in &plan.reasons {
-        progress.note(reason);
-    }
-    let budget = request
-        .budget
-        .unwrap_or(Budget::Steps(built.steps(&request.recipe)));
-    finish(&mut built, &run, &request.recipe, budget, None, progress)
+    launch(request, progress)
 }
 
 /// Goes on with an interrupted run as if it had not stopped; `budget` replaces the run's own.
 ///
 /// # Errors
-/// [`Error::Run`] where the folder is no run or its data are gone; then as [`fit::train()`].
+/// [`Error::Run`] where the folder is no run or its data are gone; then as
+/// [`crate::fit::train()`].
 pub fn resume(
     root: &Path,
     budget: Option<Budget>,
     processor: &Processor,
     progress: &mut dyn Progress,
 ) -> Result<Summary> {
-    let run = RunFolder::open(root)?;
-    let (recipe, plan) = Recipe::of_run(&run)?;
-    let mut manifest = Manifest::load(&run)?;
-    progress.stage("reading the data");
-    let data = Data::open(
-        &recipe,
-        manifest.source.as_deref(),
-        manifest.target.as_deref(),
-    )?;
-    if manifest::hashes(&data.used())? != manifest.data {
-        progress.note("the data differ from those the run was started with (manifest.json)");
-    }
-    let mut built = data.build(&recipe, &plan, processor)?;
-    let state = run.read_state()?;
-    if let Some(state) = &state {
-        built.model.restore(state, &run)?;
-        progress.note(&format!("resuming at step {}", state.step));
-    }
-    manifest.keep_budget(budget, &run)?;
-    let budget = manifest
-        .budget
-        .or(state.as_ref().and_then(|s| s.budget))
-        .unwrap_or(Budget::Steps(built.steps(&recipe)));
-    finish(&mut built, &run, &recipe, budget, state.as_ref(), progress)
+    relaunch::<Recipe>(root, budget, processor, progress)
 }
 
-fn finish(
-    built: &mut Built,
-    run: &RunFolder,
-    recipe: &Recipe,
-    budget: Budget,
-    state: Option<&State>,
-    progress: &mut dyn Progress,
-) -> Result<Summary> {
-    #[derive(Serialize)]
-    struct Metrics<'a> {
-        recipe: Kind,
-        training: &'a Summary,
+impl Launch for Recipe {
+    type Kind = Kind;
+    type Data = Data;
+    type Plan = Plan;
+
+    fn open(&self, source: Option<&Path>, target: Option<&Path>) -> Result<Data> {
+        Data::open(self, source, target)
     }
-    progress.stage("training");
-    let plan = fit::Plan {
-        budget,
-        learning_rate: recipe.optimizer.learning_rate,
-        decay: &recipe.schedule,
-        checkpoint: Duration::from_secs_f64((recipe.checkpoint_minutes * 60.0).min(1e9)),
-    };
-    let summary = fit::train(built.model.as_mut(), run, &plan, state, progress)?;
-    run.write_json(
-        "metrics.json",
-        &Metrics {
-            recipe: recipe.kind,
-            training: &summary,
-        },
-    )?;
-    Ok(summary)
+
+    fn used(data: &Data) -> Vec<Used> {
+        data.used()
+    }
+
+    fn plan(&self, data: &Data, processor: &Processor) -> Result<Plan> {
+        data.plan(self, processor)
+    }
+
+    fn reasons(plan: &Plan) -> &[String] {
+        &plan.reasons
+    }
+
+    fn build(&self, data: &Data, plan: &Plan, processor: &Processor, _: bool) -> Result<Built> {
+        data.build(self, plan, processor)
+    }
+
+    fn saved(run: &RunFolder) -> Result<(Self, Plan)> {
+        Self::of_run(run)
+    }
+
+    fn course(&self) -> Course<'_, Kind> {
+        Course {
+            kind: self.kind,
+            seed: self.seed,
+            batch: self.batch,
+            learning_rate: self.optimizer.learning_rate,
+            schedule: &self.schedule,
+            checkpoint_minutes: self.checkpoint_minutes,
+        }
+    }
 }
 
 /// The datasets of a training and the cases it uses.
-struct Data {
+pub(super) struct Data {
     kind: Kind,
     source: Option<(Dataset, Vec<Case>)>,
     target: Option<(Dataset, Vec<Case>)>,
     classes: BTreeMap<u16, String>,
-}
-
-/// A model ready to train, and how many slices an epoch has.
-struct Built {
-    model: Box<dyn Trainable>,
-    slices: usize,
-}
-
-impl Built {
-    /// Steps of the recipe's own epochs: an epoch shows the larger domain once.
-    fn steps(&self, recipe: &Recipe) -> u64 {
-        let epoch = self.slices.div_ceil(recipe.batch) as u64;
-        epoch * u64::from(recipe.schedule.epochs())
-    }
 }
 
 impl Data {
@@ -169,7 +101,7 @@ impl Data {
         if kind != Kind::TargetSupervised {
             needed(source.is_some(), "source", "the labelled scans")?;
         }
-        if kind != Kind::SourceOnly {
+        if !matches!(kind, Kind::SourceOnly | Kind::Translated) {
             needed(
                 target.is_some(),
                 "target",
@@ -178,10 +110,13 @@ impl Data {
         }
         let source = source.map(Dataset::open).transpose()?;
         let target = target.map(Dataset::open).transpose()?;
-        let labelled = if kind == Kind::TargetSupervised {
-            &target
-        } else {
-            &source
+        let labelled = match kind {
+            Kind::TargetSupervised => &target,
+            // Without need, but the guard looks at what becomes of labels where there are some.
+            Kind::Cyclegan | Kind::Cut if !source.as_ref().is_some_and(is_plain) => &None,
+            Kind::Cyclegan | Kind::Cut | Kind::Synseg | Kind::Translated | Kind::SourceOnly => {
+                &source
+            }
         };
         let mut classes = BTreeMap::new();
         if let Some(dataset) = labelled {
@@ -201,7 +136,7 @@ impl Data {
             }
         }
         let weights = recipe.loss.class_weights.len();
-        if weights != 0 && weights != classes.len() {
+        if kind.segments() && weights != 0 && weights != classes.len() {
             return Err(Error::Recipe(format!(
                 "expected loss.class_weights of {} labels, found {weights} weights",
                 classes.len()
@@ -212,7 +147,8 @@ impl Data {
             let cases = dataset.training.iter().filter(keep).cloned().collect();
             (dataset, cases)
         };
-        let source = source.map(|d| with_cases(d, kind != Kind::TargetSupervised));
+        let by_source = kind.segments() && kind != Kind::TargetSupervised;
+        let source = source.map(|d| with_cases(d, by_source));
         let target = target.map(|d| with_cases(d, kind == Kind::TargetSupervised));
         Ok(Self {
             kind,
@@ -222,7 +158,10 @@ impl Data {
         })
     }
 
-    fn plan(&self, recipe: &Recipe) -> Result<Plan> {
+    fn plan(&self, recipe: &Recipe, processor: &Processor) -> Result<Plan> {
+        if let Some(translator) = translator(recipe, processor)? {
+            return self.plan_of(&translator, recipe);
+        }
         fn sample((dataset, cases): &(Dataset, Vec<Case>)) -> Sample<'_> {
             Sample { dataset, cases }
         }
@@ -235,11 +174,32 @@ impl Data {
         )
     }
 
+    /// The plan of what another run translates: images are prepared as they were for it.
+    fn plan_of(&self, translator: &SliceTranslator, recipe: &Recipe) -> Result<Plan> {
+        let mut plan = translator.plan().clone();
+        let multiple = recipe.multiple();
+        if !plan.patch.is_multiple_of(multiple) {
+            return Err(Error::Recipe(format!(
+                "expected the patch of the run that translates, {}, to be a multiple of {multiple} \
+                 for the segmentor; train it with the same `segmentor` in its recipe",
+                plan.patch
+            )));
+        }
+        let class = |(&value, name): (&u16, &String)| Class {
+            value,
+            name: name.clone(),
+        };
+        plan.classes = self.classes.iter().map(class).collect();
+        plan.reasons
+            .push("all as in the run that translates".into());
+        Ok(plan)
+    }
+
     fn build(&self, recipe: &Recipe, plan: &Plan, processor: &Processor) -> Result<Built> {
-        if self.kind == Kind::Synseg && plan.patch < PatchGan::MIN_SIDE {
+        if self.kind.translates() && plan.patch < PatchGanConfig::MIN_SIDE {
             return Err(Error::Recipe(format!(
                 "expected a patch of at least {} pixels for the discriminator, found {}",
-                PatchGan::MIN_SIDE,
+                PatchGanConfig::MIN_SIDE,
                 plan.patch
             )));
         }
@@ -253,7 +213,16 @@ impl Data {
                     "expected a plan for the {name}, found none"
                 )));
             };
-            let slices = Slices::load(cases, modality, plan, labelled)?;
+            let mut slices = Slices::load(cases, modality, plan, labelled)?;
+            if let Some(translator) = translator(recipe, processor)? {
+                let side = slices.side();
+                if recipe.guard.every > 0 && recipe.guard.drop_lost {
+                    slices.keep(|image, classes| {
+                        classes.is_none_or(|classes| translator.keeps(image, side, classes))
+                    });
+                }
+                slices = slices.map(|slice| translator.translate_slice(slice, side));
+            }
             if slices.is_empty() {
                 return Err(Error::data(
                     "expected slices to train on, found none",
@@ -274,25 +243,34 @@ impl Data {
         let classes = plan.classes.len();
         let shuffled = Order::Shuffled;
         Ok(match self.kind {
-            Kind::Synseg => {
-                let source = sampler(source, &plan.source, true, shuffled, "source")?;
+            Kind::Synseg | Kind::Cyclegan | Kind::Cut => {
+                let labelled = !self.classes.is_empty();
+                let source = sampler(source, &plan.source, labelled, shuffled, "source")?;
                 let target = sampler(target, &plan.target, false, Order::Random, "target")?;
-                let slices = source.slices().len().max(target.slices().len());
-                Built {
-                    model: Box::new(SynSeg::new(recipe, source, target, classes, processor)),
-                    slices,
-                }
-            }
-            Kind::SourceOnly | Kind::TargetSupervised => {
-                let sampler = if self.kind == Kind::SourceOnly {
-                    sampler(source, &plan.source, true, shuffled, "source")?
+                let samples = source.slices().len().max(target.slices().len());
+                let model: Box<dyn Trainable> = if self.kind == Kind::Cut {
+                    Box::new(Cut::new(recipe, source, target, &plan.classes, processor))
                 } else {
+                    Box::new(SynSeg::new(
+                        recipe,
+                        source,
+                        target,
+                        &plan.classes,
+                        processor,
+                    ))
+                };
+                Built { model, samples }
+            }
+            Kind::SourceOnly | Kind::Translated | Kind::TargetSupervised => {
+                let sampler = if self.kind == Kind::TargetSupervised {
                     sampler(target, &plan.target, true, shuffled, "target")?
+                } else {
+                    sampler(source, &plan.source, true, shuffled, "source")?
                 };
                 let slices = sampler.slices().len();
                 Built {
                     model: Box::new(Supervised::new(recipe, sampler, classes, processor)),
-                    slices,
+                    samples: slices,
                 }
             }
         })
@@ -310,11 +288,24 @@ impl Data {
     }
 }
 
+/// Whether every case is labelled, and as the recipes can learn it.
+fn is_plain(dataset: &Dataset) -> bool {
+    let labelled = dataset.training.iter().all(|case| case.label.is_some());
+    labelled && plain_labels(dataset).is_ok()
+}
+
+/// The translator that a recipe's images go through first, where it names one.
+fn translator(recipe: &Recipe, processor: &Processor) -> Result<Option<SliceTranslator>> {
+    let run = recipe.translate.as_deref();
+    run.map(|run| SliceTranslator::load(run, Direction::SourceToTarget, processor))
+        .transpose()
+}
+
 /// That every voxel has one class, which is known: the recipes' losses count all of them.
 ///
 /// # Errors
 /// [`Error::Data`] where it is not so.
-fn plain_labels(dataset: &Dataset) -> Result<()> {
+pub(super) fn plain_labels(dataset: &Dataset) -> Result<()> {
     let found = if let Some(region) = dataset.regions.iter().find(|r| r.values.len() > 1) {
         format!("the region \"{}\" of {:?}", region.name, region.values)
     } else if let Some(value) = dataset.ignore {

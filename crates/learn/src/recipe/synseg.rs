@@ -9,22 +9,25 @@
 
 mod learner;
 
-pub(crate) use learner::{Learner, scalar};
+pub(crate) use learner::{Learner, scalar, ties};
 
 use super::Recipe;
+use super::guard::{Guard, Watched};
 use crate::Result;
 use crate::batch::Sampler;
 use crate::device::Processor;
 use crate::fit::{Losses, RunFolder, State, Trainable};
-use crate::net::weights::{Named, collect};
+use crate::net::weights::Named;
+use crate::plan::Class;
 
-/// SynSeg-Net in training.
+/// SynSeg-Net in training, or, by a recipe without segmentor, CycleGAN.
 #[derive(Debug)]
 pub struct SynSeg {
     learner: Learner,
     source: Sampler,
     target: Sampler,
     batch: usize,
+    guard: Option<Guard>,
 }
 
 impl SynSeg {
@@ -32,13 +35,16 @@ impl SynSeg {
     #[must_use]
     pub fn new(
         recipe: &Recipe,
-        source: Sampler,
-        target: Sampler,
-        classes: usize,
+        mut source: Sampler,
+        mut target: Sampler,
+        classes: &[Class],
         processor: &Processor,
     ) -> Self {
+        let samplers = [&mut source, &mut target];
+        let device = processor.training();
         Self {
-            learner: Learner::new(recipe, classes, processor),
+            guard: Guard::new(&recipe.guard, recipe.seed, classes, samplers, &device),
+            learner: Learner::new(recipe, classes.len(), processor),
             source,
             target,
             batch: recipe.batch,
@@ -50,22 +56,41 @@ impl Trainable for SynSeg {
     fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
         let x = self.source.batch(step, self.batch);
         let y = self.target.batch(step, self.batch);
-        Ok(self.learner.step(&x, &y, step, rate))
+        let structure = self.guard.as_ref().and_then(Guard::structure);
+        let mut losses = self.learner.step([&x, &y], structure, step, rate);
+        let learner = &self.learner;
+        if let Some(guard) = &mut self.guard {
+            guard.learn(&x, step);
+            let nets = Watched {
+                to_target: learner.to_target(),
+                to_source: Some(learner.to_source()),
+                segmentor: learner.segmentor(),
+            };
+            losses.extend(guard.look(step, nets, || learner.weights()));
+        }
+        Ok(losses)
     }
 
     fn weights(&self) -> Vec<(String, Vec<Named>)> {
-        vec![
-            ("to_target".into(), collect(self.learner.to_target())),
-            ("to_source".into(), collect(self.learner.to_source())),
-            ("segmentor".into(), collect(self.learner.segmentor())),
-        ]
+        match &self.guard {
+            Some(guard) => guard.weights(|| self.learner.weights()),
+            None => self.learner.weights(),
+        }
     }
 
     fn state(&self) -> Vec<(String, Vec<Named>)> {
-        self.learner.state()
+        let guard = self.guard.as_ref().map_or(Vec::new(), Guard::state);
+        [self.learner.state(), guard].concat()
     }
 
     fn restore(&mut self, state: &State, run: &RunFolder) -> Result<()> {
+        if let Some(guard) = &mut self.guard {
+            guard.restore(state, run)?;
+        }
         self.learner.restore(state, run)
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        self.guard.as_mut().map_or(Vec::new(), Guard::notes)
     }
 }

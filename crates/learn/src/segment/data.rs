@@ -77,7 +77,8 @@ impl Data {
             let (other, mut cases) = labelled(&mix.dataset)?;
             data.used.push(Used::of(&name, &other, &cases));
             if let Some(run) = &mix.translate {
-                cases = translated(&cases, run, &name, place, progress)?;
+                let other = Translator::load(run, Direction::SourceToTarget, place.processor)?;
+                cases = translated(&cases, &other, &name, place, progress)?;
             }
             scans.extend(vec![mix.share / cases.len() as f64; cases.len()]);
             // Cases of several datasets may be called alike.
@@ -101,8 +102,11 @@ impl Data {
         let (mut dataset, mut cases) = labelled(source)?;
         let used = Used::of("source", &dataset, &cases);
         if let Some(run) = &recipe.translate {
-            cases = translated(&cases, run, "source", place, progress)?;
+            let other = Translator::load(run, Direction::SourceToTarget, place.processor)?;
+            cases = translated(&cases, &other, "source", place, progress)?;
             dataset.training.clone_from(&cases);
+            // Intensities are prepared as those of the modality they now are of.
+            dataset.channels = vec![other.to().to_owned()];
         }
         let (training, validation) = match recipe.fold {
             Fold::All(_) => (cases, Vec::new()),
@@ -286,12 +290,11 @@ fn labelled(root: &Path) -> Result<(Dataset, Vec<Case>)> {
 /// The cases with their images as another run translates them, kept in this run while it trains.
 fn translated(
     cases: &[Case],
-    translator: &Path,
+    translator: &Translator,
     part: &str,
     place: &Place<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Case>> {
-    let net = Translator::load(translator, Direction::SourceToTarget, place.processor)?;
     let folder = place.run.file("cache").join(format!("translated-{part}"));
     fs::create_dir_all(&folder).map_err(|e| Error::io("make the folder", e, &folder))?;
     progress.stage("translating");
@@ -308,19 +311,34 @@ fn translated(
                     case.images.len(),
                     case.id
                 ),
-                translator,
+                case.images.first().unwrap_or(&folder),
             ));
         };
+        if let Some((class, kept)) = translator.lost_of(case)? {
+            progress.note(&format!(
+                "guard: {} is left out: {class} keeps {kept:.2} of its Dice in what comes back of \
+                 its translation",
+                case.id
+            ));
+            continue;
+        }
         let name = image.file_name().unwrap_or_default();
         let path: PathBuf = folder.join(name);
         if !path.exists() {
-            net.translate_file(image, &path)?;
+            translator.translate_file(image, &path)?;
         }
         done.push(Case {
             images: vec![path],
             ..case.clone()
         });
         progress.update((i + 1) as f64 / cases.len() as f64, &case.id);
+    }
+    if done.is_empty() {
+        return Err(Error::data(
+            "expected cases whose classes survive translation, found none; train the translator \
+             longer",
+            &folder,
+        ));
     }
     Ok(done)
 }

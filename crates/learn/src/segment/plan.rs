@@ -257,6 +257,13 @@ pub struct Net {
     pub deep_supervision: bool,
 }
 
+impl NetKind {
+    /// Whether maps are pooled, and no norm follows a convolution.
+    pub(crate) fn is_bare(self) -> bool {
+        matches!(self, Self::NormFree | Self::ClassicUnet)
+    }
+}
+
 /// What the stages of a net are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -272,6 +279,9 @@ pub enum NetKind {
     ResUnet,
     /// Convolutions without norm, max pool down, nearest up (Zhang, Yang and Zheng, CVPR 2018).
     NormFree,
+    /// Convolutions without norm, max pool down, transposed up (Ronneberger et al.,
+    /// arXiv:1505.04597, sizes kept).
+    ClassicUnet,
     /// The translator of CycleGAN with one output a class (arXiv:1703.10593): two halvings, then
     /// residual blocks.
     Resnet9,

@@ -33,12 +33,10 @@ pub struct Changes {
 }
 
 /// Segments a case or every case of a folder with one run or the mean of several; returns how many.
-/// Runs may be of different plans where they are for the same channels and labels. Post-processing
-/// is what all of them chose. See [`predict_planned`].
+/// See [`predict_planned`].
 ///
 /// # Errors
-/// [`Error::Run`] where a folder is no trained run, or runs are for other channels or labels; then as
-/// [`predict_planned`].
+/// As [`predictor_of`]; then as [`predict_planned`].
 pub fn predict_runs(
     roots: &[PathBuf],
     (input, output): (&Path, &Path),
@@ -46,6 +44,25 @@ pub fn predict_runs(
     processor: &Processor,
     progress: &mut dyn Progress,
 ) -> Result<usize> {
+    let folder = match stem_and_ending(output) {
+        Some(_) => output.parent().filter(|folder| *folder != Path::new("")),
+        None => Some(output),
+    };
+    let predictor =
+        predictor_of(roots, changes, processor)?.scratch_in(folder.unwrap_or(Path::new(".")));
+    predict_planned(&predictor, input, output, wanted, progress)
+}
+
+/// One run's predictor or the mean of several. Runs may be of different plans where they are for the
+/// same channels and labels. Post-processing is what all of them chose.
+///
+/// # Errors
+/// [`Error::Run`] where a folder is no trained run, or runs are for other channels or labels.
+pub(crate) fn predictor_of(
+    roots: &[PathBuf],
+    changes: Changes,
+    processor: &Processor,
+) -> Result<PlannedPredictor> {
     let mut groups: Vec<Group> = Vec::new();
     let mut shared: Option<Postprocessing> = None;
     for root in roots {
@@ -79,16 +96,11 @@ pub fn predict_runs(
     let (Some(first), Some(rules)) = (groups.next(), shared) else {
         return Err(Error::Recipe("expected a run, found none".into()));
     };
-    let folder = match stem_and_ending(output) {
-        Some(_) => output.parent().filter(|folder| *folder != Path::new("")),
-        None => Some(output),
-    };
-    let mut predictor = PlannedPredictor::new(first.plan, first.nets, first.windows, rules)
-        .scratch_in(folder.unwrap_or(Path::new(".")));
+    let mut predictor = PlannedPredictor::new(first.plan, first.nets, first.windows, rules);
     for group in groups {
         predictor = predictor.with(group.plan, group.nets, group.windows)?;
     }
-    predict_planned(&predictor, input, output, wanted, progress)
+    Ok(predictor)
 }
 
 /// Runs of one plan.

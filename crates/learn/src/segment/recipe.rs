@@ -157,7 +157,7 @@ impl Default for SegmentRecipe {
 }
 
 impl Readable for SegmentRecipe {
-    fn template() -> Self {
+    fn template() -> Option<Self> {
         let mut full = Self::default();
         full.plan.dims = Some(Dims::TwoAndHalf { context: 1 });
         full.plan.ram_mb = Some(1);
@@ -168,7 +168,13 @@ impl Readable for SegmentRecipe {
         full.synth = Some(String::new());
         full.translate = Some(PathBuf::new());
         full.window.ram_mb = Some(1);
-        full
+        full.mix = vec![Mix {
+            dataset: PathBuf::new(),
+            share: 1.0,
+            synth: None,
+            translate: None,
+        }];
+        Some(full)
     }
 
     fn check(self) -> Result<Self> {

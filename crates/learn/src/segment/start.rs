@@ -134,14 +134,6 @@ pub fn resume_segment(
     job.train(manifest.budget, state.as_ref(), progress)
 }
 
-/// The recipe of a run.
-///
-/// # Errors
-/// [`Error::Run`] where it is missing or holds values that cannot be.
-pub fn recipe_of(run: &RunFolder) -> Result<SegmentRecipe> {
-    Ok(of_run(run)?.0)
-}
-
 /// The recipe and the plan of a run.
 ///
 /// # Errors

@@ -1,12 +1,16 @@
 //! Segmentation of whole volumes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::{Device, activation};
-use crossmod_volume::space::{Interpolation, Orientation, reorient_labels, resample_image};
-use crossmod_volume::{Image, Labels, io};
+use crossmod_volume::space::{
+    Interpolation, Orientation, reorient_image, reorient_labels, resample_image,
+};
+use crossmod_volume::{Grid, Image, Labels, io};
 
 use super::files::each;
+use super::volume::VolumePredictor;
 use super::{jobs, slicewise};
 use crate::batch::prepare;
 use crate::device::Processor;
@@ -14,13 +18,23 @@ use crate::fit::RunFolder;
 use crate::net::Segmentor;
 use crate::net::weights::fill;
 use crate::plan::{Domain, Modality, Plan};
-use crate::recipe::Recipe;
+use crate::recipe::{AnyRecipe, Recipe};
 use crate::{Error, Progress, Result};
 use crossmod_volume::rng::Rng;
 
 /// The segmentor of a run, ready for volumes of one modality.
 #[derive(Debug)]
-pub struct Predictor {
+pub struct Predictor(Net);
+
+#[derive(Debug)]
+enum Net {
+    Slices(Box<SlicePredictor>),
+    Volumes(Box<VolumePredictor>),
+}
+
+/// A segmentor of slices.
+#[derive(Debug)]
+struct SlicePredictor {
     segmentor: Segmentor,
     plan: Plan,
     modality: Modality,
@@ -36,8 +50,58 @@ impl Predictor {
     /// # Errors
     /// [`Error::Run`] where the folder is no trained run or does not know the domain.
     pub fn load(root: &Path, domain: Option<Domain>, processor: &Processor) -> Result<Self> {
+        let recipe = AnyRecipe::of_run(&RunFolder::open(root)?)?;
+        Ok(Self(if matches!(recipe, AnyRecipe::Shape(_)) {
+            Net::Volumes(Box::new(VolumePredictor::load(root, domain, processor)?))
+        } else {
+            Net::Slices(Box::new(SlicePredictor::load(root, domain, processor)?))
+        }))
+    }
+
+    /// Segments one volume; the result lies on its grid, in its orientation.
+    ///
+    /// # Errors
+    /// What orienting and resampling give.
+    pub fn segment(&self, image: Image) -> Result<Labels> {
+        Ok(self.segment_surely(image)?.0)
+    }
+
+    /// The same, and the probability of each voxel's class.
+    ///
+    /// # Errors
+    /// As [`Predictor::segment`].
+    pub fn segment_surely(&self, image: Image) -> Result<(Labels, Image)> {
+        match &self.0 {
+            Net::Slices(net) => net.segment(image),
+            Net::Volumes(net) => net.segment(image),
+        }
+    }
+
+    /// The labels it can give and their names.
+    #[must_use]
+    pub fn classes(&self) -> BTreeMap<u16, String> {
+        let classes = match &self.0 {
+            Net::Slices(net) => &net.plan.classes,
+            Net::Volumes(net) => net.classes(),
+        };
+        let named = classes
+            .iter()
+            .map(|class| (class.value, class.name.clone()));
+        named.collect()
+    }
+}
+
+impl SlicePredictor {
+    fn load(root: &Path, domain: Option<Domain>, processor: &Processor) -> Result<Self> {
         let run = RunFolder::open(root)?;
         let (recipe, plan) = Recipe::of_run(&run)?;
+        if !recipe.kind.segments() {
+            return Err(Error::run(
+                "expected a run with a segmentor, such as one of `synseg`; this recipe has \
+                 translators alone, which `crossmod translate` uses",
+                root,
+            ));
+        }
         let found = match domain {
             Some(domain) => plan.modality(domain),
             None => plan.target.as_ref().or(plan.source.as_ref()),
@@ -63,11 +127,7 @@ impl Predictor {
         })
     }
 
-    /// Segments one volume; the result lies on its grid, in its orientation.
-    ///
-    /// # Errors
-    /// What orienting and resampling give.
-    pub fn segment(&self, image: Image) -> Result<Labels> {
+    fn segment(&self, image: Image) -> Result<(Labels, Image)> {
         let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
         let prepared = prepare(image, &self.modality, &self.plan)?;
         let working = prepared.image.grid().clone();
@@ -93,10 +153,23 @@ impl Predictor {
                 }
             }
         }
-        let upright = Labels::new(prepared.upright, values)?;
-        let (_, values) = reorient_labels(&upright, stored).into_parts();
-        Ok(Labels::new(grid, values)?)
+        onto(prepared.upright, (values, best), stored, grid)
     }
+}
+
+/// Labels and their probabilities on an upright grid, as the image is stored.
+pub(super) fn onto(
+    upright: Grid,
+    (values, probabilities): (Vec<u16>, Vec<f32>),
+    stored: Orientation,
+    grid: Grid,
+) -> Result<(Labels, Image)> {
+    let labels = Labels::new(upright.clone(), values)?;
+    let sure = Image::new(upright, probabilities)?;
+    let (_, values) = reorient_labels(&labels, stored).into_parts();
+    let (_, probabilities) = reorient_image(&sure, stored).into_parts();
+    let labels = Labels::new(grid.clone(), values)?;
+    Ok((labels, Image::new(grid, probabilities)?))
 }
 
 /// Segments a file or every image of a folder with a run; returns how many.

@@ -6,7 +6,7 @@ use crate::batch::{Prepared, pad_to};
 use crate::ops;
 
 /// The smallest side a net is given: reflection padding needs a few pixels at its lowest level.
-const MIN_SIDE: usize = 32;
+pub(super) const MIN_SIDE: usize = 32;
 
 /// Runs `net` on each slice, extended to sides of a multiple of `multiple` and cropped back; gives
 /// the planes `[channels][height × width]` of each slice in turn.

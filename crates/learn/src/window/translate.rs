@@ -2,24 +2,26 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use crossmod_volume::Image;
-use crossmod_volume::dataset::stem_and_ending;
+use crossmod_volume::dataset::{Case, stem_and_ending};
 use crossmod_volume::intensity::unstandardise;
 use crossmod_volume::io::{self, Dtype, Storage};
 use crossmod_volume::rng::Rng;
 use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resample_image};
 
 use super::files::each;
+use super::volume::VolumeTranslator;
 use super::{jobs, slicewise};
-use crate::batch::prepare;
+use crate::batch::{Slices, pad_to, prepare};
 use crate::device::Processor;
 use crate::fit::RunFolder;
 use crate::net::weights::fill;
 use crate::net::{Head, ResNet};
 use crate::plan::{Modality, Plan};
-use crate::recipe::{Kind, Recipe};
-use crate::{Error, Progress, Result};
+use crate::recipe::structure::{Counts, LOST, Structure};
+use crate::recipe::{AnyRecipe, Kind, Recipe};
+use crate::{Error, Progress, Result, ops};
 
 /// Which way images are translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +34,20 @@ pub enum Direction {
 
 /// A translator of a run, ready for volumes of one modality.
 #[derive(Debug)]
-pub struct Translator {
+pub struct Translator(Net);
+
+#[derive(Debug)]
+enum Net {
+    Slices(Box<SliceTranslator>),
+    Volumes(Box<VolumeTranslator>),
+}
+
+/// A translator of slices.
+#[derive(Debug)]
+pub(crate) struct SliceTranslator {
     net: ResNet,
+    /// The way back and what tells whether classes survived it, where the run has both.
+    check: Option<(ResNet, Structure)>,
     plan: Plan,
     from: Modality,
     to: Modality,
@@ -46,17 +60,90 @@ impl Translator {
     /// # Errors
     /// [`Error::Run`] where the run has none.
     pub fn load(root: &Path, direction: Direction, processor: &Processor) -> Result<Self> {
+        let recipe = AnyRecipe::of_run(&RunFolder::open(root)?)?;
+        Ok(Self(if matches!(recipe, AnyRecipe::Shape(_)) {
+            Net::Volumes(Box::new(VolumeTranslator::load(
+                root, direction, processor,
+            )?))
+        } else {
+            Net::Slices(Box::new(SliceTranslator::load(root, direction, processor)?))
+        }))
+    }
+
+    /// The name of the modality that images are translated to.
+    #[must_use]
+    pub fn to(&self) -> &str {
+        match &self.0 {
+            Net::Slices(net) => &net.to.name,
+            Net::Volumes(net) => net.to(),
+        }
+    }
+
+    /// Translates one volume; the result lies on its grid, in its orientation, on the scale of the
+    /// other modality.
+    ///
+    /// # Errors
+    /// What orienting and resampling give.
+    pub fn translate(&self, image: Image) -> Result<Image> {
+        match &self.0 {
+            Net::Slices(net) => net.translate(image),
+            Net::Volumes(net) => net.translate(image),
+        }
+    }
+
+    /// The class of a labelled case that is lost in translation, and how much of it is kept, where
+    /// the run can tell.
+    ///
+    /// # Errors
+    /// What reading the case gives.
+    pub(crate) fn lost_of(&self, case: &Case) -> Result<Option<(String, f64)>> {
+        match &self.0 {
+            Net::Slices(net) => net.lost_of(case),
+            Net::Volumes(_) => Ok(None),
+        }
+    }
+
+    /// Translates a file to another.
+    ///
+    /// # Errors
+    /// What reading, [`Translator::translate`] and writing give.
+    pub fn translate_file(&self, input: &Path, output: &Path) -> Result<()> {
+        let (image, stored) = io::read_image_stored(input)?;
+        let translated = self.translate(image)?;
+        Ok(io::write_image(
+            output,
+            &translated,
+            &storage(output, &stored),
+        )?)
+    }
+}
+
+impl SliceTranslator {
+    /// Loads a run's translator of slices.
+    ///
+    /// # Errors
+    /// [`Error::Run`] where the run has none.
+    pub(crate) fn load(root: &Path, direction: Direction, processor: &Processor) -> Result<Self> {
         let run = RunFolder::open(root)?;
         let (recipe, plan) = Recipe::of_run(&run)?;
-        let modalities = (recipe.kind == Kind::Synseg)
+        let modalities = recipe
+            .kind
+            .translates()
             .then(|| plan.source.clone().zip(plan.target.clone()))
             .flatten();
         let Some((source, target)) = modalities else {
             return Err(Error::run(
-                "expected a run with translators, such as one of `synseg`; this recipe has none",
+                "expected a run with translators, such as one of `synseg` or `cyclegan`; this recipe has none",
                 root,
             ));
         };
+        if recipe.kind == Kind::Cut && direction == Direction::TargetToSource {
+            return Err(Error::run(
+                "expected a run that translates to the source, found one of `cut`, which learns \
+                 the other direction alone; exchange --source and --target to train it",
+                root,
+            ));
+        }
         let (name, from, to) = match direction {
             Direction::SourceToTarget => ("to_target", source, target),
             Direction::TargetToSource => ("to_source", target, source),
@@ -71,8 +158,22 @@ impl Translator {
             &device,
             &run.weights_path(name),
         )?;
+        let mut check = None;
+        if direction == Direction::SourceToTarget && recipe.kind != Kind::Cut {
+            let structure = Structure::load(&run, plan.classes.len(), &device)?;
+            if let Some(structure) = structure {
+                let back =
+                    recipe
+                        .generator
+                        .init([1, 1], Head::Tanh, &mut Rng::new(0, 0, 0), &device);
+                let path = run.weights_path("to_source");
+                let back = fill(back, &run.read_weights("to_source")?, &device, &path)?;
+                check = Some((back, structure));
+            }
+        }
         Ok(Self {
             net,
+            check,
             plan,
             from,
             to,
@@ -80,12 +181,8 @@ impl Translator {
         })
     }
 
-    /// Translates one volume; the result lies on its grid, in its orientation, on the scale of the
-    /// other modality.
-    ///
-    /// # Errors
-    /// What orienting and resampling give.
-    pub fn translate(&self, image: Image) -> Result<Image> {
+    /// As [`Translator::translate`].
+    fn translate(&self, image: Image) -> Result<Image> {
         let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
         let prepared = prepare(image, &self.from, &self.plan)?;
         let working = prepared.image.grid().clone();
@@ -107,18 +204,74 @@ impl Translator {
         Ok(Image::new(grid, values)?)
     }
 
-    /// Translates a file to another.
+    /// How the run's images are prepared.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Translates a prepared slice, rows of `side` pixels in [-1, 1].
     ///
-    /// # Errors
-    /// What reading, [`Translator::translate`] and writing give.
-    pub fn translate_file(&self, input: &Path, output: &Path) -> Result<()> {
-        let (image, stored) = io::read_image_stored(input)?;
-        let translated = self.translate(image)?;
-        Ok(io::write_image(
-            output,
-            &translated,
-            &storage(output, &stored),
-        )?)
+    /// # Panics
+    /// Where the slice has another size.
+    pub(crate) fn translate_slice(&self, slice: &[f32], side: usize) -> Vec<f32> {
+        self.through(&self.net, slice, side)
+    }
+
+    fn through(&self, net: &ResNet, slice: &[f32], side: usize) -> Vec<f32> {
+        let padded = side
+            .max(slicewise::MIN_SIDE)
+            .next_multiple_of(ResNet::MULTIPLE);
+        let values = pad_to(slice, [side; 2], [padded; 2]);
+        let x = TensorData::new(values, [1, 1, padded, padded]);
+        let y = ops::values(net.forward(Tensor::from_data(x, &self.device)));
+        pad_to(&y, [padded; 2], [side; 2])
+    }
+
+    /// Whether a slice's classes survive translation there and back; where the run cannot tell,
+    /// they do.
+    pub(crate) fn keeps(&self, slice: &[f32], side: usize, classes: &[u8]) -> bool {
+        let Some([before, after]) = self.survey(slice, side, classes) else {
+            return true;
+        };
+        before.worst(&after).is_none_or(|(_, share)| share >= LOST)
+    }
+
+    /// As [`SliceTranslator::keeps`], of all slices of a case together; says which class is lost
+    /// and how much of it is kept.
+    pub(crate) fn lost_of(&self, case: &Case) -> Result<Option<(String, f64)>> {
+        if self.check.is_none() {
+            return Ok(None);
+        }
+        let slices = Slices::load(std::slice::from_ref(case), &self.from, &self.plan, true)?;
+        let mut sums: Option<[Counts; 2]> = None;
+        for i in 0..slices.len() {
+            let Some(classes) = slices.classes(i) else {
+                continue;
+            };
+            let counts = self.survey(slices.image(i), slices.side(), classes);
+            sums = match (sums, counts) {
+                (Some([a, b]), Some([c, d])) => Some([a.plus(&c), b.plus(&d)]),
+                (sums, counts) => sums.or(counts),
+            };
+        }
+        let worst = sums.and_then(|[before, after]| before.worst(&after));
+        let lost = worst.filter(|(_, share)| *share < LOST);
+        Ok(lost.map(|(class, share)| (self.plan.classes[class].name.clone(), share)))
+    }
+
+    /// What is found in a slice and in what comes back of it.
+    fn survey(&self, slice: &[f32], side: usize, classes: &[u8]) -> Option<[Counts; 2]> {
+        let (back, structure) = self.check.as_ref()?;
+        let fake = self.translate_slice(slice, side);
+        let again = self.through(back, &fake, side);
+        // Padded as in training, where sides are multiples of what its halvings divide by.
+        let padded = side.next_multiple_of(4);
+        let counts = |image: &[f32]| {
+            let image = pad_to(image, [side; 2], [padded; 2]);
+            let classes = pad_to(classes, [side; 2], [padded; 2]);
+            structure.counts(&image, padded, &classes)
+        };
+        Some([counts(slice), counts(&again)])
     }
 }
 

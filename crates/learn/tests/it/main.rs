@@ -3,5 +3,7 @@
 mod plans;
 mod resume;
 mod segment;
+mod shape;
+mod stages;
 mod study;
 mod whole_volumes;

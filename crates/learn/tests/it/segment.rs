@@ -59,7 +59,7 @@ fn recipe(more: &[&str]) -> SegmentRecipe {
     overrides.extend(more.iter().map(|&s| s.to_owned()));
     match AnyRecipe::load("segment", &overrides).expect("a recipe") {
         AnyRecipe::Segment(recipe) => *recipe,
-        AnyRecipe::Adapt(_) => panic!("a recipe that segments"),
+        other => panic!("expected a recipe that segments, found {other:?}"),
     }
 }
 

@@ -44,6 +44,8 @@ pub(crate) fn recipe(name: &str, more: &[&str]) -> Recipe {
         "segmentor.unet.levels=3",
         "plan.max_patch=32",
         "augment.rotation_deg=10",
+        "guard.every=3",
+        "guard.patches=2",
     ]
     .map(String::from)
     .to_vec();

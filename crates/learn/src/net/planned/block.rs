@@ -26,7 +26,7 @@ impl Style {
     pub(super) fn of(kind: NetKind) -> Self {
         match kind {
             NetKind::PlainConv | NetKind::ResidualEncoder | NetKind::ResUnet => Self::Affine,
-            NetKind::NormFree => Self::Free,
+            NetKind::NormFree | NetKind::ClassicUnet => Self::Free,
             NetKind::Resnet9 => Self::Plain,
         }
     }

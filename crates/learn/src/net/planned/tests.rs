@@ -26,13 +26,31 @@ fn net(kind: NetKind, strides: &[[usize; 3]], deep_supervision: bool) -> Net {
     }
 }
 
-const KINDS: [NetKind; 5] = [
+const KINDS: [NetKind; 6] = [
     NetKind::PlainConv,
     NetKind::ResidualEncoder,
     NetKind::ResUnet,
     NetKind::NormFree,
+    NetKind::ClassicUnet,
     NetKind::Resnet9,
 ];
+
+/// 64 to 1024 features, two convolutions a level, one class: as counted of the usual
+/// implementation with transposed convolutions and without norm.
+#[test]
+fn the_classic_u_net_has_its_parameters() {
+    let net = Net {
+        kind: NetKind::ClassicUnet,
+        features: vec![64, 128, 256, 512, 1024],
+        strides: [vec![[1; 3]], vec![[1, 2, 2]; 4]].concat(),
+        kernels: vec![[1, 3, 3]; 5],
+        convs_per_stage: vec![2; 5],
+        convs_per_stage_decoder: vec![2; 4],
+        deep_supervision: false,
+    };
+    let made = net.init([1, 1], &mut Rng::new(1, 0, 0), &device::cpu());
+    assert_eq!(made.num_params(), 31_030_593);
+}
 
 fn noise(shape: [usize; 5], seed: u64, device: &Device) -> Tensor<5> {
     let mut rng = Rng::new(seed, 0, 0);

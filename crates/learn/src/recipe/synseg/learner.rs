@@ -1,5 +1,5 @@
 //! The step of SynSeg-Net on given batches: nets, losses and optimisers, in the order of CycleGAN's
-//! code.
+//! code; without the segmentor it is CycleGAN's.
 //!
 //! `total = L(source → target → source) + L(target → source → target)`: see [`Learner::step`].
 
@@ -9,20 +9,22 @@ use crossmod_volume::rng::{Rng, case_id};
 
 use crate::batch::Batch;
 use crate::device::Processor;
-use crate::fit::{Adam, ImagePool, Losses, NetGradients, RunFolder, State};
-use crate::loss::{least_squares, mean_absolute};
+use crate::fit::{Adam, Losses, NetGradients, RunFolder, State};
+use crate::loss::{Difference, edge_difference, least_squares, misalignment};
 use crate::net::weights::{Named, collect, fill, leaves};
 use crate::net::{Head, PatchGan, ResNet, Segmentor};
+use crate::recipe::judge::Judge;
+use crate::recipe::structure::Structure;
 use crate::recipe::supervised::SegmentationCriterion;
 use crate::recipe::{LossConfig, Recipe};
 use crate::{Result, ops};
 
-/// The nets that one optimiser moves: both translators and the segmentor.
+/// The nets that one optimiser moves: both translators and the segmentor, where there is one.
 #[derive(Module, Debug)]
 struct Makers {
     to_target: ResNet,
     to_source: ResNet,
-    segmentor: Segmentor,
+    segmentor: Option<Segmentor>,
 }
 
 /// All of SynSeg-Net but its data.
@@ -30,20 +32,12 @@ struct Makers {
 pub(crate) struct Learner {
     makers: Makers,
     adam: Adam,
-    judge_target: Judge,
-    judge_source: Judge,
+    judge_target: Judge<4>,
+    judge_source: Judge<4>,
     criterion: SegmentationCriterion,
     loss: LossConfig,
     seed: u64,
     device: Device,
-}
-
-/// One discriminator, its optimiser, and the translations it may be shown again.
-#[derive(Debug)]
-struct Judge {
-    net: PatchGan,
-    adam: Adam,
-    pool: ImagePool,
 }
 
 /// The way round a cycle.
@@ -69,35 +63,25 @@ struct Lesson {
     losses: Losses,
 }
 
-impl Judge {
-    fn new(recipe: &Recipe, name: &str, device: &Device) -> Self {
-        let mut rng = Rng::new(recipe.seed, case_id(name), 0);
-        let net = recipe.discriminator.init(&mut rng, device);
-        Self {
-            adam: Adam::new(&recipe.optimizer, &net),
-            net,
-            pool: ImagePool::new(recipe.pool),
+impl Way {
+    /// What the losses round this cycle are called.
+    fn names(self) -> [&'static str; 5] {
+        match self {
+            Self::ThroughTarget => [
+                "gan_target",
+                "cycle_source",
+                "identity_target",
+                "alignment_target",
+                "edge_target",
+            ],
+            Self::ThroughSource => [
+                "gan_source",
+                "cycle_target",
+                "identity_source",
+                "alignment_source",
+                "edge_source",
+            ],
         }
-    }
-
-    /// One past or present translation for each new one, as a constant.
-    fn pooled(&mut self, fakes: Tensor<4>, rng: &mut Rng, device: &Device) -> Tensor<4> {
-        let shape = fakes.dims();
-        let values = ops::values(fakes);
-        let shown: Vec<f32> = values
-            .chunks(shape[2] * shape[3])
-            .flat_map(|image| self.pool.exchange(image.to_vec(), rng))
-            .collect();
-        Tensor::from_data(TensorData::new(shown, shape), device)
-    }
-
-    /// One update; returns the loss before it.
-    fn step(&mut self, real: Tensor<4>, fake: Tensor<4>, rate: f32, device: &Device) -> f32 {
-        let loss = judge_loss(&self.net, real, fake);
-        let value = scalar(&loss);
-        let grads = NetGradients::take(&self.net, loss.backward());
-        self.net = self.adam.step(self.net.clone(), grads, rate, device);
-        value
     }
 }
 
@@ -114,15 +98,20 @@ impl Learner {
         let makers = Makers {
             to_target: generator("to_target"),
             to_source: generator("to_source"),
-            segmentor: recipe
-                .segmentor
-                .init(classes, &mut rng("segmentor"), &device),
+            segmentor: recipe.kind.segments().then(|| {
+                let rng = &mut rng("segmentor");
+                recipe.segmentor.init(classes, rng, &device)
+            }),
+        };
+        let judge = |name| {
+            let net = recipe.discriminator.init(&mut rng(name), &device);
+            Judge::new(net, &recipe.optimizer, recipe.pool)
         };
         Self {
             adam: Adam::new(&recipe.optimizer, &makers),
             makers,
-            judge_target: Judge::new(recipe, "judge_target", &device),
-            judge_source: Judge::new(recipe, "judge_source", &device),
+            judge_target: judge("judge_target"),
+            judge_source: judge("judge_source"),
             criterion: SegmentationCriterion::new(&recipe.loss, classes),
             loss: recipe.loss.clone(),
             seed: recipe.seed,
@@ -135,8 +124,15 @@ impl Learner {
         Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device)
     }
 
-    /// The losses of `makers` round one cycle of source `x` and target `y`, the discriminator frozen.
-    fn cycle(&self, way: Way, makers: &Makers, x: &Batch, y: &Batch) -> Cycle {
+    /// The losses of `makers` round one cycle of source `x` and target `y`, the discriminator frozen,
+    /// and the segmentor too where `structure` finds the classes lost in what comes back of x.
+    fn cycle(
+        &self,
+        way: Way,
+        makers: &Makers,
+        [x, y]: [&Batch; 2],
+        structure: Option<&Structure>,
+    ) -> Cycle {
         let Makers {
             to_target,
             to_source,
@@ -146,28 +142,44 @@ impl Learner {
             Way::ThroughTarget => (to_target, to_source, &self.judge_target, [x, y]),
             Way::ThroughSource => (to_source, to_target, &self.judge_source, [y, x]),
         };
-        let [gan_name, cycle_name, identity_name] = match way {
-            Way::ThroughTarget => ["gan_target", "cycle_source", "identity_target"],
-            Way::ThroughSource => ["gan_source", "cycle_target", "identity_source"],
-        };
+        let [
+            gan_name,
+            cycle_name,
+            identity_name,
+            alignment_name,
+            edge_name,
+        ] = way.names();
         // Frozen, so that no gradient to its weights is computed only to be thrown away.
         let judge = judge.net.clone().no_grad();
 
         let real = self.images(start);
         let fake = there.forward(real.clone());
         let gan = least_squares(judge.forward(fake.clone()), 1.0);
-        let cycle = mean_absolute(back.forward(fake.clone()), real);
         let l = &self.loss;
+        let back = back.forward(fake.clone());
+        let cycle = l.cycle.of(back.clone(), real.clone());
         let mut losses = vec![(gan_name, scalar(&gan)), (cycle_name, scalar(&cycle))];
         let mut total = gan * l.lambda_adversarial + cycle * l.lambda_cycle;
-        if way == Way::ThroughTarget {
+        let names = [alignment_name, edge_name];
+        if let Some(ties) = ties(l, real, fake.clone(), names, &mut losses) {
+            total = total + ties;
+        }
+        if let (Way::ThroughTarget, Some(segmentor)) = (way, segmentor) {
+            let mut segmentor = segmentor.clone();
+            if let Some(structure) = structure {
+                let kept = structure.keeps(&ops::values(back), start);
+                losses.push(("kept", f32::from(u8::from(kept))));
+                if !kept {
+                    segmentor = segmentor.no_grad();
+                }
+            }
             let segmentation = self.criterion.loss(segmentor.forward(fake.clone()), start);
             losses.push(("segmentation", scalar(&segmentation)));
             total = total + segmentation * l.lambda_segmentation;
         }
         if l.lambda_identity > 0.0 {
             let real = self.images(other);
-            let identity = mean_absolute(there.forward(real.clone()), real);
+            let identity = Difference::L1.of(there.forward(real.clone()), real);
             losses.push((identity_name, scalar(&identity)));
             total = total + identity * (l.lambda_identity * l.lambda_cycle);
         }
@@ -179,13 +191,13 @@ impl Learner {
     }
 
     /// One cycle forward and backward, on a tape of its own.
-    fn lesson(&self, way: Way, x: &Batch, y: &Batch) -> Lesson {
+    fn lesson(&self, way: Way, batches: [&Batch; 2], structure: Option<&Structure>) -> Lesson {
         let makers = leaves(&self.makers);
         let Cycle {
             fake,
             total,
             losses,
-        } = self.cycle(way, &makers, x, y);
+        } = self.cycle(way, &makers, batches, structure);
         Lesson {
             fake,
             grads: NetGradients::take(&makers, total.backward()),
@@ -198,10 +210,16 @@ impl Learner {
     ///
     /// The two cycles meet in the parameters only, and the three updates nowhere: each is made on a
     /// thread of its own, which keeps more cores busy than cutting every operation does.
-    pub(crate) fn step(&mut self, x: &Batch, y: &Batch, step: u64, rate: f32) -> Losses {
+    pub(crate) fn step(
+        &mut self,
+        [x, y]: [&Batch; 2],
+        structure: Option<&Structure>,
+        step: u64,
+        rate: f32,
+    ) -> Losses {
         let (target, source) = rayon::join(
-            || self.lesson(Way::ThroughTarget, x, y),
-            || self.lesson(Way::ThroughSource, x, y),
+            || self.lesson(Way::ThroughTarget, [x, y], structure),
+            || self.lesson(Way::ThroughSource, [x, y], None),
         );
         let mut losses = [target.losses, source.losses].concat();
         let (real_source, real_target) = (self.images(x), self.images(y));
@@ -242,9 +260,9 @@ impl Learner {
         &self.makers.to_source
     }
 
-    /// The segmentor of images of the target.
-    pub(crate) fn segmentor(&self) -> &Segmentor {
-        &self.makers.segmentor
+    /// The segmentor of images of the target, where there is one.
+    pub(crate) fn segmentor(&self) -> Option<&Segmentor> {
+        self.makers.segmentor.as_ref()
     }
 
     /// The discriminators of the target and of the source.
@@ -252,29 +270,26 @@ impl Learner {
         [&self.judge_target.net, &self.judge_source.net]
     }
 
+    /// The nets that inference uses, by name.
+    pub(crate) fn weights(&self) -> Vec<(String, Vec<Named>)> {
+        let mut nets = vec![
+            ("to_target".into(), collect(&self.makers.to_target)),
+            ("to_source".into(), collect(&self.makers.to_source)),
+        ];
+        if let Some(segmentor) = &self.makers.segmentor {
+            nets.push(("segmentor".into(), collect(segmentor)));
+        }
+        nets
+    }
+
     /// All that [`Learner::restore`] needs, by name.
     pub(super) fn state(&self) -> Vec<(String, Vec<Named>)> {
-        let pool = |pool: &ImagePool| -> Vec<Named> {
-            let image = |(i, v): (usize, &Vec<f32>)| Named {
-                name: format!("{i:04}"),
-                shape: vec![v.len()],
-                values: v.clone(),
-            };
-            pool.images().iter().enumerate().map(image).collect()
-        };
         let mut state = vec![
             ("makers".into(), collect(&self.makers)),
             ("adam_makers".into(), self.adam.state()),
         ];
-        let judges = [
-            ("target", &self.judge_target),
-            ("source", &self.judge_source),
-        ];
-        for (of, judge) in judges {
-            state.push((format!("judge_{of}"), collect(&judge.net)));
-            state.push((format!("adam_judge_{of}"), judge.adam.state()));
-            state.push((format!("pool_{of}"), pool(&judge.pool)));
-        }
+        state.extend(self.judge_target.state("target"));
+        state.extend(self.judge_source.state("source"));
         state
     }
 
@@ -287,29 +302,39 @@ impl Learner {
         let arrays = |name: &str| state.arrays(name, root);
         self.makers = fill(self.makers.clone(), arrays("makers")?, device, root)?;
         self.adam.restore(arrays("adam_makers")?, root)?;
-        let judges = [
-            ("target", &mut self.judge_target),
-            ("source", &mut self.judge_source),
-        ];
-        for (of, judge) in judges {
-            let weights = arrays(&format!("judge_{of}"))?;
-            judge.net = fill(judge.net.clone(), weights, device, root)?;
-            judge
-                .adam
-                .restore(arrays(&format!("adam_judge_{of}"))?, root)?;
-            let mut images = arrays(&format!("pool_{of}"))?.to_vec();
-            images.sort_by(|a, b| a.name.cmp(&b.name));
-            let images = images.into_iter().map(|image| image.values);
-            judge.pool.restore(images.collect());
-        }
+        self.judge_target.restore("target", state, run, device)?;
+        self.judge_source.restore("source", state, run, device)?;
         Ok(())
     }
 }
 
-/// ½ (D(real) → 1, D(fake) → 0), the fake detached.
-fn judge_loss(judge: &PatchGan, real: Tensor<4>, fake: Tensor<4>) -> Tensor<1> {
-    let real = least_squares(judge.forward(real), 1.0);
-    (real + least_squares(judge.forward(fake), 0.0)) * 0.5
+/// The terms that tie a translation to its image whichever way it is made, weighted; none where
+/// the recipe has none. `names` are those of alignment and edges.
+pub(crate) fn ties(
+    l: &LossConfig,
+    image: Tensor<4>,
+    translation: Tensor<4>,
+    names: [&'static str; 2],
+    losses: &mut Losses,
+) -> Option<Tensor<1>> {
+    type Term = fn(Tensor<4>, Tensor<4>) -> Tensor<1>;
+    let terms = [
+        (misalignment as Term, l.lambda_alignment),
+        (edge_difference as Term, l.lambda_edge),
+    ];
+    let mut total: Option<Tensor<1>> = None;
+    for ((term, lambda), name) in terms.into_iter().zip(names) {
+        if lambda > 0.0 {
+            let value = term(image.clone(), translation.clone());
+            losses.push((name, scalar(&value)));
+            let value = value * lambda;
+            total = Some(match total {
+                Some(total) => total + value,
+                None => value,
+            });
+        }
+    }
+    total
 }
 
 /// The value of a loss.
@@ -319,21 +344,26 @@ pub(crate) fn scalar(loss: &Tensor<1>) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use burn::module::{ModuleVisitor, Param};
-    use burn::tensor::Gradients;
-
     use super::*;
-    use crate::fit::{Sgd, SgdConfig};
+    use crate::fit::{Sgd, SgdConfig, reach};
     use crate::net::{PatchGanConfig, ResNetConfig, SegmentorConfig};
+    use crate::recipe::Kind;
+    use crate::recipe::judge::judge_loss;
+    use crate::recipe::structure::Learning;
 
     const CLASSES: usize = 3;
 
     fn tiny(loss: LossConfig) -> (Learner, Batch, Batch) {
+        tiny_of(Kind::Synseg, loss)
+    }
+
+    fn tiny_of(kind: Kind, loss: LossConfig) -> (Learner, Batch, Batch) {
         let net = ResNetConfig {
             width: 2,
             blocks: 1,
         };
         let recipe = Recipe {
+            kind,
             batch: 2,
             loss,
             generator: net.clone(),
@@ -358,27 +388,6 @@ mod tests {
         (learner, batch(true, "x"), batch(false, "y"))
     }
 
-    /// Sum of absolute gradients over a net's parameters; none where no parameter has one.
-    struct Reach<'a> {
-        grads: &'a Gradients,
-        total: Option<f32>,
-    }
-
-    impl ModuleVisitor for Reach<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let Some(grad) = param.val().grad(self.grads) {
-                let sum = grad.abs().sum().into_scalar::<f32>();
-                self.total = Some(self.total.unwrap_or(0.0) + sum);
-            }
-        }
-    }
-
-    fn reach<M: Module>(net: &M, grads: &Gradients) -> Option<f32> {
-        let mut visitor = Reach { grads, total: None };
-        net.visit(&mut visitor);
-        visitor.total
-    }
-
     #[test]
     fn the_segmentation_loss_reaches_the_translator_to_target() {
         let only_segmentation = LossConfig {
@@ -387,7 +396,7 @@ mod tests {
             ..LossConfig::default()
         };
         let (model, x, y) = tiny(only_segmentation);
-        let cycle = model.cycle(Way::ThroughTarget, &model.makers, &x, &y);
+        let cycle = model.cycle(Way::ThroughTarget, &model.makers, [&x, &y], None);
         let grads = cycle.total.backward();
         assert!(reach(&model.makers.segmentor, &grads).is_some_and(|g| g > 0.0));
         assert!(reach(&model.makers.to_target, &grads).is_some_and(|g| g > 0.0));
@@ -398,7 +407,10 @@ mod tests {
     fn the_discriminators_are_untouched_by_the_makers_step() {
         let (model, x, y) = tiny(LossConfig::default());
         for way in [Way::ThroughTarget, Way::ThroughSource] {
-            let grads = model.cycle(way, &model.makers, &x, &y).total.backward();
+            let grads = model
+                .cycle(way, &model.makers, [&x, &y], None)
+                .total
+                .backward();
             assert_eq!(reach(&model.judge_target.net, &grads), None);
             assert_eq!(reach(&model.judge_source.net, &grads), None);
             assert!(reach(&model.makers.to_source, &grads).is_some_and(|g| g > 0.0));
@@ -408,12 +420,102 @@ mod tests {
     #[test]
     fn the_discriminators_loss_does_not_reach_the_makers() {
         let (mut model, x, y) = tiny(LossConfig::default());
-        let fake = model.cycle(Way::ThroughTarget, &model.makers, &x, &y).fake;
+        let fake = model
+            .cycle(Way::ThroughTarget, &model.makers, [&x, &y], None)
+            .fake;
         let mut rng = Rng::new(1, 0, 0);
         let shown = model.judge_target.pooled(fake, &mut rng, &model.device);
         let grads = judge_loss(&model.judge_target.net, model.images(&y), shown).backward();
         assert_eq!(reach(&model.makers, &grads), None);
         assert!(reach(&model.judge_target.net, &grads).is_some_and(|g| g > 0.0));
+    }
+
+    /// Without a segmentor the translators learn by the other terms, each reaching the one that
+    /// makes the translation it is of.
+    #[test]
+    fn a_cyclegan_has_no_segmentor_and_other_terms_reach_its_translators() {
+        let none = LossConfig {
+            lambda_adversarial: 0.0,
+            lambda_cycle: 0.0,
+            ..LossConfig::default()
+        };
+        let terms = [
+            LossConfig {
+                lambda_alignment: 1.0,
+                ..none.clone()
+            },
+            LossConfig {
+                lambda_edge: 1.0,
+                ..none
+            },
+        ];
+        for loss in terms {
+            let (model, x, y) = tiny_of(Kind::Cyclegan, loss);
+            assert!(model.segmentor().is_none());
+            let cycle = model.cycle(Way::ThroughTarget, &model.makers, [&x, &y], None);
+            assert_eq!(cycle.losses.len(), 3, "{:?}", cycle.losses);
+            let grads = cycle.total.backward();
+            assert!(reach(&model.makers.to_target, &grads).is_some_and(|g| g > 0.0));
+            assert!(reach(&model.makers.to_source, &grads).unwrap_or(0.0) == 0.0);
+        }
+    }
+
+    /// A batch that comes back without its classes teaches the translator but not the segmentor.
+    #[test]
+    fn lost_structures_do_not_teach_the_segmentor() {
+        let (mut model, mut x, y) = tiny(LossConfig {
+            lambda_adversarial: 0.0,
+            lambda_cycle: 0.0,
+            ..LossConfig::default()
+        });
+        // Classes that are easily told, of which a way back to grey leaves nothing.
+        let area = x.patch * x.patch;
+        let class = |i: usize| u8::from(i % area < area / 4);
+        let n = 2 * area;
+        x.images = (0..n)
+            .map(|i| if class(i) == 1 { 0.9 } else { -0.9 })
+            .collect();
+        x.classes = Some((0..n).map(class).collect());
+        let mut learning = Learning::new(CLASSES, 1, &model.device);
+        (0..60).for_each(|_| {
+            learning.learn(&x);
+        });
+        let mut grey = collect(&model.makers.to_source);
+        grey.iter_mut().for_each(|array| array.values.fill(0.0));
+        let to_source = model.makers.to_source.clone();
+        let filled = fill(to_source, &grey, &model.device, "memory".as_ref());
+        model.makers.to_source = filled.expect("the same net");
+        let structure = Some(&learning.structure);
+        let cycle = model.cycle(Way::ThroughTarget, &model.makers, [&x, &y], structure);
+        assert!(cycle.losses.contains(&("kept", 0.0)), "{:?}", cycle.losses);
+        let grads = cycle.total.backward();
+        assert_eq!(reach(&model.makers.segmentor, &grads), None);
+        assert!(reach(&model.makers.to_target, &grads).is_some_and(|g| g > 0.0));
+    }
+
+    /// The SSIM cycle loss reaches both translators, once each way.
+    #[test]
+    fn a_structural_cycle_reaches_both_translators() {
+        let (model, x, y) = tiny_of(
+            Kind::Cyclegan,
+            LossConfig {
+                lambda_adversarial: 0.0,
+                cycle: Difference::Ssim,
+                ..LossConfig::default()
+            },
+        );
+        for way in [Way::ThroughTarget, Way::ThroughSource] {
+            let cycle = model.cycle(way, &model.makers, [&x, &y], None);
+            let value = cycle
+                .losses
+                .iter()
+                .find(|(name, _)| name.starts_with("cycle"));
+            assert!(value.is_some_and(|(_, v)| (0.0..2.0).contains(v)));
+            let grads = cycle.total.backward();
+            for net in [&model.makers.to_target, &model.makers.to_source] {
+                assert!(reach(net, &grads).is_some_and(|g| g > 0.0));
+            }
+        }
     }
 
     /// The makers' gradients from two tapes are those of the sum of both cycles' losses on one.
@@ -424,9 +526,9 @@ mod tests {
             ..LossConfig::default()
         });
         let [one, two] = [Way::ThroughTarget, Way::ThroughSource];
-        let apart = model.lesson(one, &x, &y).grads;
-        let apart = apart.plus(model.lesson(two, &x, &y).grads);
-        let total = |way| model.cycle(way, &model.makers, &x, &y).total;
+        let apart = model.lesson(one, [&x, &y], None).grads;
+        let apart = apart.plus(model.lesson(two, [&x, &y], None).grads);
+        let total = |way| model.cycle(way, &model.makers, [&x, &y], None).total;
         let together = NetGradients::take(&model.makers, (total(one) + total(two)).backward());
         let rate = 1.0;
         let [apart, together] = [apart, together].map(|grads| {
@@ -449,7 +551,8 @@ mod tests {
         let (model, x, _) = tiny(LossConfig::default());
         let values = |t: Tensor<4>| t.into_data().try_into_vec::<f32>().expect("f32");
         let fake = model.makers.to_target.forward(model.images(&x));
-        let logits = values(model.makers.segmentor.forward(fake.clone()));
+        let segmentor = |makers: &Makers| makers.segmentor.clone().expect("a segmentor");
+        let logits = values(segmentor(&model.makers).forward(fake.clone()));
         let fake = values(fake);
         let device = crate::device::cpu();
         let weights = collect(&model.makers);
@@ -460,7 +563,7 @@ mod tests {
             let image = x.images[i * area..(i + 1) * area].to_vec();
             let image = TensorData::new(image, [1, 1, x.patch, x.patch]);
             let alone = makers.to_target.forward(Tensor::from_data(image, &device));
-            let segmented = values(makers.segmentor.forward(alone.clone()));
+            let segmented = values(segmentor(&makers).forward(alone.clone()));
             assert_eq!(values(alone), fake[i * area..(i + 1) * area]);
             assert_eq!(
                 segmented,
@@ -475,12 +578,12 @@ mod tests {
     fn discriminators_are_shown_the_translations_of_the_same_forward_pass() {
         let (mut model, x, y) = tiny(LossConfig::default());
         let fake = |model: &Learner| {
-            let cycle = model.cycle(Way::ThroughTarget, &model.makers, &x, &y);
+            let cycle = model.cycle(Way::ThroughTarget, &model.makers, [&x, &y], None);
             ops::values(cycle.fake)
         };
         let before = fake(&model);
         let judge_before = collect(&model.judge_target.net);
-        model.step(&x, &y, 0, 2e-4);
+        model.step([&x, &y], None, 0, 2e-4);
         assert_eq!(model.judge_target.pool.images().concat(), before);
         assert_ne!(collect(&model.judge_target.net), judge_before);
         assert_ne!(fake(&model), before);

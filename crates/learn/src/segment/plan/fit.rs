@@ -244,6 +244,7 @@ impl<'a> Planner<'a> {
         let stages = match self.config.kind {
             NetKind::Resnet9 => 3,
             NetKind::NormFree => 4,
+            NetKind::ClassicUnet => 5,
             _ => 12,
         };
         let topology =
@@ -318,7 +319,7 @@ impl<'a> Planner<'a> {
                 let convs = |stage| if stage + 1 == stages { 10 } else { 1 };
                 ((0..stages).map(convs).collect(), 0)
             }
-            NetKind::PlainConv | NetKind::NormFree => (vec![2; stages], 2),
+            NetKind::PlainConv | NetKind::NormFree | NetKind::ClassicUnet => (vec![2; stages], 2),
         };
         let mut kernels = topology.kernels.clone();
         if self.config.kind == NetKind::Resnet9 && self.dims != Dims::Three {
@@ -332,7 +333,7 @@ impl<'a> Planner<'a> {
             kernels,
             convs_per_stage: down,
             convs_per_stage_decoder: vec![up; stages - 1],
-            deep_supervision: !matches!(self.config.kind, NetKind::Resnet9 | NetKind::NormFree),
+            deep_supervision: !(self.config.kind.is_bare() || self.config.kind == NetKind::Resnet9),
         }
     }
 

@@ -99,7 +99,7 @@ impl Tape {
             convolved: 0.0,
             scratch: 0.0,
             weights_scratch: 0.0,
-            affine: !matches!(net.kind, NetKind::NormFree | NetKind::Resnet9),
+            affine: !(net.kind.is_bare() || net.kind == NetKind::Resnet9),
         };
         tape.encoder(net);
         tape.decoder(net, classes);
@@ -116,7 +116,7 @@ impl Tape {
                 let skip = self.elements();
                 self.ops.push(Op::Leave { skip });
             }
-            if net.kind == NetKind::NormFree && stride != [1; 3] {
+            if net.kind.is_bare() && stride != [1; 3] {
                 self.resize(|size, axis| size / stride[axis]);
                 stride = [1; 3];
             }

@@ -211,6 +211,7 @@ fn every_kind_of_net_can_be_planned() {
         NetKind::ResidualEncoder,
         NetKind::ResUnet,
         NetKind::NormFree,
+        NetKind::ClassicUnet,
         NetKind::Resnet9,
     ] {
         for dims in [Dims::Two, Dims::TwoAndHalf { context: 1 }, Dims::Three] {
