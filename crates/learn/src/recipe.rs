@@ -240,3 +240,10 @@ impl Default for LossConfig {
         }
     }
 }
+
+impl LossConfig {
+    /// The weights of the terms that tie a translation to its image: alignment and edges.
+    fn ties(&self) -> [f32; 2] {
+        [self.lambda_alignment, self.lambda_edge]
+    }
+}

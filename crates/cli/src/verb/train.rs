@@ -15,8 +15,9 @@ use crate::progress::duration;
 /// that is needed to continue.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// synseg, cyclegan, two-stage, essnet-liver, ssim-prostate, segment, source-only,
-    /// target-supervised, most also as NAME-small for two CPU cores, or a TOML file
+    /// segment, labels-only, synseg, two-stage, cyclegan, cut, cut-two-stage, essnet-liver,
+    /// ssim-prostate, shape-consistency, self-train, source-only, target-supervised; most also as
+    /// NAME-small for two CPU cores; or a TOML file
     #[arg(required_unless_present = "resume")]
     recipe: Option<String>,
     /// The labelled dataset

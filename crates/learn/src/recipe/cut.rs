@@ -179,7 +179,7 @@ impl Cut {
         }
         total = total + nce * self.contrast.lambda_contrast;
         let names = ["alignment_target", "edge_target"];
-        if let Some(ties) = ties(&self.loss, x, fake.clone(), names, &mut losses) {
+        if let Some(ties) = ties(self.loss.ties(), [&x, &fake], names, &mut losses) {
             total = total + ties;
         }
         (fake, total, losses)

@@ -112,6 +112,12 @@ pub struct ShapeLossConfig {
     pub cycle: Difference,
     /// On each shape loss; γ in the paper.
     pub lambda_shape: f32,
+    /// On 1 minus the normalised mutual information of each volume and its translation; see
+    /// [`crate::loss::misalignment`].
+    pub lambda_alignment: f32,
+    /// On the distance between the directions of their gradients; see
+    /// [`crate::loss::edge_difference`].
+    pub lambda_edge: f32,
 }
 
 impl Default for ShapeLossConfig {
@@ -122,6 +128,8 @@ impl Default for ShapeLossConfig {
             lambda_cycle: 10.0,
             cycle: Difference::L1,
             lambda_shape: 1.0,
+            lambda_alignment: 0.0,
+            lambda_edge: 0.0,
         }
     }
 }

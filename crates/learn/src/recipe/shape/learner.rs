@@ -15,7 +15,7 @@ use crate::loss::{cross_entropy, least_squares};
 use crate::net::weights::{Named, collect, fill, leaves};
 use crate::net::{Generator3d, PlannedNet};
 use crate::recipe::judge::{Judge, first_draw};
-use crate::recipe::synseg::scalar;
+use crate::recipe::synseg::{scalar, ties};
 use crate::{Result, ops};
 
 /// One of the two modalities, as an index.
@@ -131,7 +131,7 @@ impl Learner {
         let fake = there.forward(real.clone());
         let back = back.forward(fake.clone());
         let gan = least_squares(judge.forward(fake.clone()), 1.0);
-        let cycle = l.cycle.of(back.clone(), real);
+        let cycle = l.cycle.of(back.clone(), real.clone());
         let names = [
             ["gan_source", "gan_target"],
             ["cycle_source", "cycle_target"],
@@ -141,6 +141,14 @@ impl Learner {
             (names[1][from], scalar(&cycle)),
         ];
         let mut total = gan * l.lambda_adversarial + cycle * l.lambda_cycle;
+        let lambdas = [l.lambda_alignment, l.lambda_edge];
+        let names = [
+            ["alignment_source", "edge_source"],
+            ["alignment_target", "edge_target"],
+        ];
+        if let Some(ties) = ties(lambdas, [&real, &fake], names[to], &mut losses) {
+            total = total + ties;
+        }
         if let Some(classes) = volume.classes.as_ref().filter(|_| l.lambda_shape > 0.0) {
             let segmentor = self.pupils[to].net.clone().no_grad();
             let logits = segmentor.forward(fake.clone());

@@ -161,7 +161,7 @@ impl Learner {
         let mut losses = vec![(gan_name, scalar(&gan)), (cycle_name, scalar(&cycle))];
         let mut total = gan * l.lambda_adversarial + cycle * l.lambda_cycle;
         let names = [alignment_name, edge_name];
-        if let Some(ties) = ties(l, real, fake.clone(), names, &mut losses) {
+        if let Some(ties) = ties(l.ties(), [&real, &fake], names, &mut losses) {
             total = total + ties;
         }
         if let (Way::ThroughTarget, Some(segmentor)) = (way, segmentor) {
@@ -309,21 +309,16 @@ impl Learner {
 }
 
 /// The terms that tie a translation to its image whichever way it is made, weighted; none where
-/// the recipe has none. `names` are those of alignment and edges.
-pub(crate) fn ties(
-    l: &LossConfig,
-    image: Tensor<4>,
-    translation: Tensor<4>,
+/// the recipe has none. `lambdas` and `names` are those of alignment and edges.
+pub(crate) fn ties<const D: usize>(
+    lambdas: [f32; 2],
+    [image, translation]: [&Tensor<D>; 2],
     names: [&'static str; 2],
     losses: &mut Losses,
 ) -> Option<Tensor<1>> {
-    type Term = fn(Tensor<4>, Tensor<4>) -> Tensor<1>;
-    let terms = [
-        (misalignment as Term, l.lambda_alignment),
-        (edge_difference as Term, l.lambda_edge),
-    ];
+    let terms = [misalignment::<D>, edge_difference::<D>];
     let mut total: Option<Tensor<1>> = None;
-    for ((term, lambda), name) in terms.into_iter().zip(names) {
+    for ((term, lambda), name) in terms.into_iter().zip(lambdas).zip(names) {
         if lambda > 0.0 {
             let value = term(image.clone(), translation.clone());
             losses.push((name, scalar(&value)));
