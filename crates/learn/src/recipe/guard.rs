@@ -55,6 +55,9 @@ const LESSON: u64 = 2;
 /// A step that no training reaches, for the draws of what is looked at.
 const NEVER: u64 = 1 << 40;
 
+/// Weights by net.
+type Nets = Vec<(String, Vec<Named>)>;
+
 /// The nets that are looked at.
 pub(crate) struct Watched<'a> {
     pub(crate) to_target: &'a ResNet,
@@ -70,7 +73,7 @@ pub(crate) struct Guard {
     source: Batch,
     target: Batch,
     learning: Option<Learning>,
-    best: Option<(f32, Vec<(String, Vec<Named>)>)>,
+    best: Option<(f32, Nets)>,
     notes: Vec<String>,
     /// Of each kind of trouble whether it was said and is not over.
     said: [bool; 4],
@@ -113,7 +116,11 @@ impl Guard {
 
     /// Learns from a batch of the source.
     pub(crate) fn learn(&mut self, batch: &Batch, step: u64) {
-        if let Some(learning) = self.learning.as_mut().filter(|_| step % LESSON == 0) {
+        if let Some(learning) = self
+            .learning
+            .as_mut()
+            .filter(|_| step.is_multiple_of(LESSON))
+        {
             learning.learn(batch);
         }
     }
@@ -123,9 +130,9 @@ impl Guard {
         &mut self,
         step: u64,
         nets: Watched<'_>,
-        weights: impl Fn() -> Vec<(String, Vec<Named>)>,
+        weights: impl Fn() -> Nets,
     ) -> Losses {
-        if (step + 1) % self.config.every != 0 {
+        if !(step + 1).is_multiple_of(self.config.every) {
             return Losses::new();
         }
         let (x, y) = (&self.source, &self.target);
@@ -228,10 +235,7 @@ impl Guard {
     }
 
     /// The weights that are kept, where a look chose some, and those of the guard's segmentor.
-    pub(crate) fn weights(
-        &self,
-        last: impl FnOnce() -> Vec<(String, Vec<Named>)>,
-    ) -> Vec<(String, Vec<Named>)> {
+    pub(crate) fn weights(&self, last: impl FnOnce() -> Nets) -> Nets {
         let mut weights = match &self.best {
             Some((_, best)) => best.clone(),
             None => last(),
@@ -240,7 +244,7 @@ impl Guard {
         weights
     }
 
-    pub(crate) fn state(&self) -> Vec<(String, Vec<Named>)> {
+    pub(crate) fn state(&self) -> Nets {
         let mut state = self.learning.as_ref().map_or(Vec::new(), Learning::state);
         let score = Named {
             name: "score".into(),
@@ -274,7 +278,7 @@ impl Guard {
 
 /// Mean of the translation where the image is darkest, above the target's darkest 5 %, by the
 /// range; 0 where less than a hundredth of the image is dark.
-fn inversion(images: &[f32], translations: &[f32], target: &[f32]) -> f32 {
+pub(super) fn inversion(images: &[f32], translations: &[f32], target: &[f32]) -> f32 {
     let dark: Vec<f32> = images
         .iter()
         .zip(translations)
@@ -291,7 +295,7 @@ fn inversion(images: &[f32], translations: &[f32], target: &[f32]) -> f32 {
 }
 
 /// Mean absolute difference by the range.
-fn difference(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn difference(a: &[f32], b: &[f32]) -> f32 {
     let sum: f32 = a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum();
     sum / (2.0 * a.len() as f32)
 }

@@ -54,6 +54,9 @@ pub struct ShapeRecipe {
     pub pool: usize,
     /// Epochs without a lower segmentation loss after which training ends; 0 never ends early.
     pub patience: u32,
+    /// Steps between looks at what goes wrong with translations, logged as `guard_*` as of slices;
+    /// the segmentors of real volumes tell what is kept. 0 for none.
+    pub guard_every: u64,
     /// Minutes between checkpoints.
     pub checkpoint_minutes: f64,
     /// The translators' and the discriminators' optimiser.
@@ -145,6 +148,7 @@ impl Default for ShapeRecipe {
             labelled: [1.0; 2],
             pool: 50,
             patience: 0,
+            guard_every: 100,
             checkpoint_minutes: 5.0,
             optimizer: AdamConfig::default(),
             segmentor_optimizer: AdamConfig {
@@ -289,7 +293,7 @@ impl Patience {
     /// Takes in the loss of a step, from 0.
     fn see(&mut self, step: u64, loss: f32) {
         self.sum += loss;
-        if (step + 1) % self.epoch == 0 {
+        if (step + 1).is_multiple_of(self.epoch) {
             let improves = self.sum < self.best;
             self.waited = if improves { 0 } else { self.waited + 1 };
             self.best = self.best.min(self.sum);

@@ -35,10 +35,10 @@ pub(crate) struct Counts(Vec<[u64; 3]>);
 
 impl Counts {
     /// Of what was found and what is true.
-    pub(crate) fn of(classes: usize, found: &[usize], truth: &[u8]) -> Self {
+    pub(crate) fn of<T: Copy + Into<usize>>(classes: usize, found: &[usize], truth: &[T]) -> Self {
         let mut counts = vec![[0; 3]; classes];
         for (&found, &truth) in found.iter().zip(truth) {
-            let truth = usize::from(truth);
+            let truth: usize = truth.into();
             counts[found][1] += 1;
             counts[truth][2] += 1;
             counts[truth][0] += u64::from(found == truth);
@@ -132,11 +132,12 @@ impl Structure {
     }
 }
 
-/// The class of every pixel, image by image.
-pub(crate) fn most_likely(logits: Tensor<4>) -> Vec<usize> {
-    let [n, classes, h, w] = logits.dims();
+/// The class of every pixel or voxel, image by image.
+pub(crate) fn most_likely<const D: usize>(logits: Tensor<D>) -> Vec<usize> {
+    let dims = logits.dims();
+    let (n, classes) = (dims[0], dims[1]);
+    let area: usize = dims[2..].iter().product();
     let values = ops::values(logits);
-    let area = h * w;
     let of = |i: usize| {
         let (image, pixel) = (i / area, i % area);
         let at = |class: usize| values[(image * classes + class) * area + pixel];
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn counts_by_hand() {
-        let truth = [0, 1, 1, 2, 2, 2];
+        let truth = [0u8, 1, 1, 2, 2, 2];
         let before = Counts::of(4, &[0, 1, 1, 2, 2, 0], &truth);
         let after = Counts::of(4, &[0, 1, 0, 2, 0, 0], &truth);
         assert_eq!((before.dice(1), before.dice(2)), (Some(1.0), Some(0.8)));

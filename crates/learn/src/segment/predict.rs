@@ -33,10 +33,12 @@ pub struct Changes {
 }
 
 /// Segments a case or every case of a folder with one run or the mean of several; returns how many.
-/// See [`predict_planned`].
+/// Runs may be of different plans where they are for the same channels and labels. Post-processing
+/// is what all of them chose. See [`predict_planned`].
 ///
 /// # Errors
-/// As [`predictor_of`]; then as [`predict_planned`].
+/// [`Error::Run`] where a folder is no trained run, or runs are for other channels or labels; then as
+/// [`predict_planned`].
 pub fn predict_runs(
     roots: &[PathBuf],
     (input, output): (&Path, &Path),
@@ -53,11 +55,7 @@ pub fn predict_runs(
     predict_planned(&predictor, input, output, wanted, progress)
 }
 
-/// One run's predictor or the mean of several. Runs may be of different plans where they are for the
-/// same channels and labels. Post-processing is what all of them chose.
-///
-/// # Errors
-/// [`Error::Run`] where a folder is no trained run, or runs are for other channels or labels.
+/// One run's predictor or the mean of several; see [`predict_runs`].
 pub(crate) fn predictor_of(
     roots: &[PathBuf],
     changes: Changes,

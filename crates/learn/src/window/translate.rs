@@ -312,3 +312,96 @@ fn storage(output: &Path, stored: &Storage) -> Storage {
         _ => Storage::default(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::net::ResNetConfig;
+    use crate::net::weights::collect;
+    use crate::plan::{Class, Fit, SliceAxis};
+    use crate::recipe::structure::Learning;
+    use crossmod_volume::intensity::Standardise;
+
+    const SIDE: usize = 32;
+
+    /// A run whose way back makes everything grey, and which knows a bright square when it sees one.
+    fn run(root: &Path, square: &Batch) -> Result<RunFolder> {
+        let run = RunFolder::create(root)?;
+        let recipe = Recipe {
+            kind: Kind::Cyclegan,
+            generator: ResNetConfig {
+                width: 2,
+                blocks: 1,
+            },
+            ..Recipe::default()
+        };
+        let modality = |name: &str| Modality {
+            name: name.to_owned(),
+            slices: SliceAxis::Axial,
+            standardise: Standardise::Window {
+                low: -1.0,
+                high: 1.0,
+            },
+            typical_bounds: (-1.0, 1.0),
+        };
+        let class = |value| Class {
+            value,
+            name: format!("class {value}"),
+        };
+        let plan = Plan {
+            fit: Fit::Spacing,
+            spacing_mm: 1.0,
+            patch: SIDE,
+            load: SIDE,
+            reasons: Vec::new(),
+            classes: vec![class(0), class(1)],
+            source: Some(modality("CT")),
+            target: Some(modality("MR")),
+        };
+        run.write_toml("plan.toml", &plan)?;
+        run.write_toml("recipe.toml", &recipe)?;
+        let device = Processor::cpu().inference();
+        let mut rng = Rng::new(1, 0, 0);
+        let there = collect(&recipe.generator.init([1, 1], Head::Tanh, &mut rng, &device));
+        let mut grey = there.clone();
+        grey.iter_mut().for_each(|array| array.values.fill(0.0));
+        let mut learning = Learning::new(2, 1, &Processor::cpu().training());
+        (0..60).for_each(|_| {
+            learning.learn(square);
+        });
+        let nets = [("to_target".into(), there), ("to_source".into(), grey)];
+        run.write_weights(&nets)?;
+        run.write_weights(&[learning.weights()])?;
+        Ok(run)
+    }
+
+    /// What comes back grey has lost its classes, as far as the run can tell.
+    #[test]
+    fn slices_that_lose_their_classes_are_not_kept() -> Result<()> {
+        let inside = |i: usize| (8..20).contains(&(i % SIDE)) && (8..20).contains(&(i / SIDE));
+        let pixels = 0..SIDE * SIDE;
+        let square = Batch {
+            images: pixels
+                .clone()
+                .map(|i| if inside(i) { 0.8 } else { -0.8 })
+                .collect(),
+            classes: Some(pixels.map(|i| u8::from(inside(i))).collect()),
+            len: 1,
+            patch: SIDE,
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let run = run(folder.path(), &square)?;
+        let classes = square.classes.clone().expect("labelled");
+        let load = |way| SliceTranslator::load(run.root(), way, &Processor::cpu());
+        let keeps =
+            |net: &SliceTranslator, classes: &[u8]| net.keeps(&square.images, SIDE, classes);
+        let translator = load(Direction::SourceToTarget)?;
+        assert!(!keeps(&translator, &classes));
+        // Of background alone there is nothing to lose.
+        assert!(keeps(&translator, &vec![0; SIDE * SIDE]));
+        std::fs::remove_file(run.weights_path("structure")).expect("removed");
+        assert!(keeps(&load(Direction::SourceToTarget)?, &classes));
+        Ok(())
+    }
+}

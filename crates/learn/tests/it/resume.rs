@@ -25,7 +25,14 @@ fn interrupted_runs_end_as_uninterrupted_ones() {
     let whole = folder.path().join("whole");
     let of = |out: &Path| request(folder.path(), out.to_owned(), recipe("synseg", &[]), STEPS);
     start(&of(&whole), &mut Silent).expect("trained");
-    assert_eq!(curve(&whole).len(), STEPS as usize);
+    let rows = curve(&whole);
+    assert_eq!(rows.len(), STEPS as usize);
+    // The guard looks at every third step, and asks at each whether structures survive.
+    let looked = rows
+        .iter()
+        .filter(|row| row.losses.contains_key("guard_diversity"));
+    assert_eq!(looked.map(|row| row.step).collect::<Vec<_>>(), [2, 5, 8]);
+    assert!(rows.iter().all(|row| row.losses.contains_key("kept")));
 
     // Stops before the pool is full, after, and twice.
     for stops in [vec![1], vec![5], vec![2, 3]] {

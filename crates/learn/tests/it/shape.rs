@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crossmod_learn::device::Processor;
-use crossmod_learn::fit::Budget;
+use crossmod_learn::fit::{Budget, Row};
 use crossmod_learn::plan::Domain;
 use crossmod_learn::recipe::{AnyRecipe, AnyRequest, Task, resume_any, run_that, start_any};
 use crossmod_learn::window::{Direction, Predictor, Translator};
@@ -23,6 +23,7 @@ fn request(study: &Path, name: &str, out: &str, steps: u64, places: &[&str]) -> 
         "discriminator.width=1",
         "features=[1, 2]",
         "plan.spacing_mm=20",
+        "guard_every=2",
     ];
     let of = |place: &&str| values.map(|value| format!("{place}{value}"));
     let overrides: Vec<String> = places.iter().flat_map(of).collect();
@@ -64,6 +65,10 @@ fn a_stopped_run_ends_as_one_that_was_not() {
     );
     resume_any(&cut, None, &Processor::cpu(), &mut Silent).expect("resumed");
     assert_eq!(curve(&cut), curve(&whole));
+    // The guard looks at every second step.
+    let looked = |row: &Row| row.losses.contains_key("guard_change_target");
+    let looks: Vec<bool> = curve(&whole).iter().map(looked).collect();
+    assert_eq!(looks, [false, true, false, true, false]);
     assert_eq!(weights(&cut), weights(&whole));
 }
 

@@ -260,10 +260,9 @@ impl ShapeRecipe {
         let plan: VolumePlan = run.read_toml("plan.toml")?;
         let multiple = recipe.multiple();
         let fits = |side: &usize| *side > 0 && side.is_multiple_of(multiple);
-        if !(plan.spacing_mm.is_finite() && plan.spacing_mm > 0.0)
-            || !plan.shape.iter().all(fits)
-            || !(2..=255).contains(&plan.classes.len())
-        {
+        let spaced = plan.spacing_mm.is_finite() && plan.spacing_mm > 0.0;
+        let classed = (2..=255).contains(&plan.classes.len());
+        if !(spaced && classed && plan.shape.iter().all(fits)) {
             let message = format!(
                 "expected spacing_mm above 0, sides that are multiples of {multiple} and 2 to 255 \
                  classes, found {} mm, {:?} and {}",

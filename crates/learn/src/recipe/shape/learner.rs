@@ -14,7 +14,9 @@ use crate::fit::{Adam, Losses, NetGradients, RunFolder, State};
 use crate::loss::{cross_entropy, least_squares};
 use crate::net::weights::{Named, collect, fill, leaves};
 use crate::net::{Generator3d, PlannedNet};
+use crate::recipe::guard::{difference, inversion};
 use crate::recipe::judge::{Judge, first_draw};
+use crate::recipe::structure::{Counts, most_likely};
 use crate::recipe::synseg::{scalar, ties};
 use crate::{Result, ops};
 
@@ -48,7 +50,9 @@ pub(super) struct Learner {
     loss: ShapeLossConfig,
     /// The segmentors' learning rate by the translators'.
     pace: f32,
+    classes: usize,
     shape: [usize; 3],
+    guard_every: u64,
     seed: u64,
     device: Device,
 }
@@ -108,7 +112,9 @@ impl Learner {
             pupils: [pupil("segmentor_source"), pupil("segmentor_target")],
             loss: recipe.loss.clone(),
             pace: recipe.segmentor_optimizer.learning_rate / recipe.optimizer.learning_rate,
+            classes,
             shape,
+            guard_every: recipe.guard_every,
             seed: recipe.seed,
             device,
         }
@@ -224,7 +230,40 @@ impl Learner {
             let loss = self.judges[to].step(real, fake, rate, &self.device);
             losses.push((["judge_source", "judge_target"][to], loss));
         }
+        if self.guard_every > 0 && (step + 1).is_multiple_of(self.guard_every) {
+            losses.extend(self.look(volumes, &made));
+        }
         (losses, made)
+    }
+
+    /// The figures of [`crate::recipe::GuardConfig`]'s guard, of the volumes of this step.
+    fn look(&self, volumes: [&Volume; 2], made: &[[Vec<f32>; 2]; 2]) -> Losses {
+        let names = [
+            ["guard_inversion_target", "guard_change_target"],
+            ["guard_inversion_source", "guard_change_source"],
+        ];
+        let mut found = Losses::new();
+        for (from, [fake, back]) in made.iter().enumerate() {
+            let image = &volumes[from].image;
+            let dark = inversion(image, fake, &volumes[1 - from].image);
+            found.push((names[from][0], dark));
+            found.push((names[from][1], difference(image, fake)));
+            let Some(truth) = &volumes[from].classes else {
+                continue;
+            };
+            let net = self.pupils[from].net.clone().no_grad();
+            let [before, after] = [image, back].map(|values| {
+                let seen = most_likely(net.forward(self.image(values)));
+                Counts::of(self.classes, &seen, truth)
+            });
+            if let Some((_, share)) = before.worst(&after) {
+                found.push((
+                    ["guard_kept_source", "guard_kept_target"][from],
+                    share as f32,
+                ));
+            }
+        }
+        found
     }
 
     fn teach_real(&mut self, volumes: [&Volume; 2], rate: f32) -> Losses {
