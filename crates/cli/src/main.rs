@@ -7,6 +7,7 @@
 mod args;
 mod bench;
 mod context;
+mod dicom;
 mod error;
 mod output;
 mod progress;

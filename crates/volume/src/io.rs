@@ -4,17 +4,24 @@
 //!
 //! | name | format |
 //! |---|---|
-//! | `.nii`, `.nii.gz` | NIfTI-1, one file |
-//! | `.hdr` + `.img`, each perhaps `.gz` | NIfTI-1, a pair (read only) |
+//! | `.nii`, `.nii.gz` | NIfTI-1 or -2, one file |
+//! | `.hdr` + `.img`, each perhaps `.gz` | NIfTI-1 or -2, a pair |
 //! | `.nrrd`; `.nhdr` with its data file (read only) | NRRD |
+//! | `.mha`; `.mhd` with its data file | MetaImage |
+//! | `.mgh`, `.mgz` | MGH (read only) |
 //! | `.png` | one slice, 8 or 16 bit grey |
-//! | a folder | PNG slices, one volume |
+//! | `.dcm` or any name, one file or a folder | DICOM; see [`DicomOptions`] (read only) |
+//! | a folder of `.png` | PNG slices, one volume |
 //!
 //! What is read is scaled (`slope * stored + intercept`) and lies in RAS millimetres, whatever
 //! the file says it in; [`Storage`] holds how the samples were kept, so that a result can be
 //! written the same way.
 
 pub mod atomic;
+mod axes;
+mod dicom;
+mod meta;
+mod mgh;
 mod nifti;
 mod nrrd;
 mod png;
@@ -25,21 +32,29 @@ mod storage;
 use std::{io::Read, path::Path};
 
 use crate::{Error, Grid, Image, Labels, Result};
+use dicom::Between;
 
 pub use atomic::write_atomic;
+pub use dicom::{DicomObject, DicomOptions, Series, holds_dicom, list_series, write_dicom_labels};
 pub use storage::{Dtype, LengthUnit, Storage};
 
-const SUPPORTED: &str =
-    ".nii, .nii.gz, .hdr with .img, .nrrd, .nhdr, .png, or a folder of PNG slices";
+const SUPPORTED: &str = ".nii, .nii.gz, .hdr with .img, .nrrd, .nhdr, .mha, .mhd, DICOM, .mgh, .mgz, .png, or a folder of DICOM files or PNG \
+     slices";
 
 /// How far a stored label may lie from a whole number: scaled or resampled label files carry
 /// rounding errors.
 const LABEL_TOLERANCE: f64 = 1e-3;
 
+const NIFTI_NAMES: [&str; 6] = [".nii", ".hdr", ".img", ".nii.gz", ".hdr.gz", ".img.gz"];
+const META_NAMES: [&str; 2] = [".mha", ".mhd"];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Nifti,
     Nrrd,
+    Meta,
+    Mgh,
+    Dicom,
     Png,
     PngFolder,
 }
@@ -58,7 +73,15 @@ pub fn read_image(path: &Path) -> Result<Image> {
 /// # Errors
 /// As [`read_image`].
 pub fn read_image_stored(path: &Path) -> Result<(Image, Storage)> {
-    let (grid, data, storage) = read(path, |v| Ok(v as f32))?;
+    read_image_with(path, &DicomOptions::default())
+}
+
+/// Reads an image and how its samples were kept, of a DICOM file or folder as `options` say.
+///
+/// # Errors
+/// As [`read_image`].
+pub fn read_image_with(path: &Path, options: &DicomOptions) -> Result<(Image, Storage)> {
+    let (grid, data, storage) = read(path, options, Between::Linear, |v| Ok(v as f32))?;
     Ok((Image::new(grid, data)?, storage))
 }
 
@@ -68,7 +91,15 @@ pub fn read_image_stored(path: &Path) -> Result<(Image, Storage)> {
 /// # Errors
 /// As [`read_image`], and [`Error::Format`] naming the first value that is not a label.
 pub fn read_labels(path: &Path) -> Result<Labels> {
-    let (grid, data, _) = read(path, label)?;
+    read_labels_with(path, &DicomOptions::default())
+}
+
+/// Reads a label map, of a DICOM file or folder as `options` say.
+///
+/// # Errors
+/// As [`read_labels`].
+pub fn read_labels_with(path: &Path, options: &DicomOptions) -> Result<Labels> {
+    let (grid, data, _) = read(path, options, Between::Nearest, label)?;
     Labels::new(grid, data)
 }
 
@@ -80,6 +111,9 @@ pub fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
     match kind_of(path)? {
         Kind::Nifti => nifti::read_grid(path),
         Kind::Nrrd => nrrd::read_grid(path),
+        Kind::Meta => meta::read_grid(path),
+        Kind::Mgh => mgh::read_grid(path),
+        Kind::Dicom => dicom::read_grid(path),
         Kind::Png => png::read_grid(path),
         Kind::PngFolder => png::stack::read_grid(path),
     }
@@ -90,7 +124,7 @@ pub fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
 /// the range first where that would matter, or use a float type.
 ///
 /// A name without extension becomes a folder of PNG slices. PNG holds no geometry and takes
-/// unscaled [`Dtype::U8`] and [`Dtype::U16`] only. NRRD has no scaling: real values go there as
+/// unscaled [`Dtype::U8`] and [`Dtype::U16`] only. NRRD and MetaImage have no scaling: real values go there as
 /// [`Dtype::F32`] where `storage` has one.
 ///
 /// # Errors
@@ -122,13 +156,18 @@ pub fn write_labels(path: &Path, labels: &Labels) -> Result<()> {
     )
 }
 
-fn read<T>(
+fn read<T: Send>(
     path: &Path,
-    convert: impl Fn(f64) -> std::result::Result<T, String>,
+    options: &DicomOptions,
+    between: Between,
+    convert: impl Fn(f64) -> std::result::Result<T, String> + Sync,
 ) -> Result<(Grid, Vec<T>, Storage)> {
     match kind_of(path)? {
         Kind::Nifti => nifti::read(path, convert),
         Kind::Nrrd => nrrd::read(path, convert),
+        Kind::Meta => meta::read(path, convert),
+        Kind::Mgh => mgh::read(path, convert),
+        Kind::Dicom => dicom::read(path, options, between, convert),
         Kind::Png => png::read(path, convert),
         Kind::PngFolder => png::stack::read(path, convert),
     }
@@ -141,18 +180,21 @@ fn write<T: Copy + Into<f64>>(
     storage: &Storage,
 ) -> Result<()> {
     let name = lower_name(path);
+    let named = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
     if path.is_dir() || !name.contains('.') {
         png::stack::write(path, grid, data, storage)
-    } else if name.ends_with(".nii") || name.ends_with(".nii.gz") {
+    } else if named(&NIFTI_NAMES) {
         nifti::write(path, grid, data, storage)
-    } else if name.ends_with(".nrrd") {
+    } else if named(&[".nrrd"]) {
         nrrd::write(path, grid, data, storage)
-    } else if name.ends_with(".png") {
+    } else if named(&META_NAMES) {
+        meta::write(path, grid, data, storage)
+    } else if named(&[".png"]) {
         png::write(path, grid, data, storage)
     } else {
         Err(Error::format(
-            "expected a name ending in .nii, .nii.gz, .nrrd or .png, or without extension for a folder \
-             of PNG slices, to write a volume to",
+            "expected a name ending in .nii, .nii.gz, .hdr, .nrrd, .mha, .mhd or .png, or without \
+             extension for a folder of PNG slices, to write a volume to",
             path,
         ))
     }
@@ -178,31 +220,51 @@ fn lower_name(path: &Path) -> String {
 /// The format of an existing file or folder: what its first bytes say, else what its name says.
 fn kind_of(path: &Path) -> Result<Kind> {
     if path.is_dir() {
-        return Ok(Kind::PngFolder);
+        return Ok(if dicom::holds_dicom(path) {
+            Kind::Dicom
+        } else {
+            Kind::PngFolder
+        });
     }
     let mut start = Vec::new();
     std::fs::File::open(path)
-        .and_then(|file| file.take(8).read_to_end(&mut start))
+        .and_then(|file| file.take(24).read_to_end(&mut start))
         .map_err(|e| Error::io("read", e, path))?;
-    if start == png::SIGNATURE {
+    if start.starts_with(&png::SIGNATURE) {
         return Ok(Kind::Png);
-    }
-    if nifti::starts_header(&start) {
-        return Ok(Kind::Nifti);
     }
     if start.starts_with(nrrd::MAGIC) {
         return Ok(Kind::Nrrd);
     }
+    if start.starts_with(&source::GZIP_MAGIC) {
+        let mut unpacked = [0; 24];
+        if source::Source::open(path)?
+            .fill(&mut unpacked, "header")
+            .is_ok()
+        {
+            start = unpacked.to_vec();
+        }
+    }
     let name = lower_name(path);
     let named = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
-    if named(&[".nii", ".hdr", ".img", ".nii.gz", ".hdr.gz", ".img.gz"]) {
+    if nifti::starts_header(&start) {
+        Ok(Kind::Nifti)
+    } else if dicom::is_dicom(path) {
+        Ok(Kind::Dicom)
+    } else if meta::starts_header(&start) {
+        Ok(Kind::Meta)
+    } else if mgh::starts_header(&start) || named(&[".mgh", ".mgz"]) {
+        Ok(Kind::Mgh)
+    } else if named(&NIFTI_NAMES) {
         Ok(Kind::Nifti)
     } else if named(&[".nrrd", ".nhdr"]) {
         Ok(Kind::Nrrd)
+    } else if named(&META_NAMES) {
+        Ok(Kind::Meta)
     } else if named(&[".png"]) {
         Ok(Kind::Png)
-    } else if start.starts_with(&source::GZIP_MAGIC) && nifti::gzip_holds_header(path) {
-        Ok(Kind::Nifti)
+    } else if named(&[".dcm"]) {
+        Ok(Kind::Dicom)
     } else {
         Err(Error::format(
             format!("expected {SUPPORTED}, found another format; convert it to NIfTI first"),

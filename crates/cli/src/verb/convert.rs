@@ -12,6 +12,7 @@ use crossmod_volume::{Grid, Image, Labels, io};
 use serde_json::json;
 
 use crate::context::{Context, Outcome};
+use crate::dicom::{DicomArgs, ObjectArgs, is_dicom_name};
 use crate::error::Usage;
 
 /// Writes a volume turned, resampled, repaired or in another format; or a dataset in nnU-Net's
@@ -19,11 +20,11 @@ use crate::error::Usage;
 /// is how `crossmod check` says to repair a file.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A volume, a folder of PNG slices, or the folder of a dataset
+    /// A volume, a DICOM series, a folder of PNG slices, or the folder of a dataset
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// A file (.nii.gz, .nii, .nrrd, .png), or a name without ending for a folder of PNG slices; of a
-    /// dataset a new folder
+    /// A file (.nii.gz, .nii, .hdr, .nrrd, .mha, .mhd, .png; of labels .dcm), or a name without ending
+    /// for a folder of PNG slices; of a dataset a new folder
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Turn the axes to grow in these directions, such as RAS
@@ -52,6 +53,13 @@ pub(crate) struct Args {
     /// Round samples to the nearest label: repairs label maps that were resampled as images
     #[arg(long, requires = "labels", conflicts_with = "finite")]
     round: bool,
+    /// The DICOM series that OUT (.dcm) belongs to and refers to
+    #[arg(long, value_name = "SERIES_FOLDER")]
+    reference: Option<PathBuf>,
+    #[command(flatten)]
+    object: ObjectArgs,
+    #[command(flatten)]
+    dicom: DicomArgs,
 }
 
 fn orientation(text: &str) -> Result<Orientation, String> {
@@ -75,12 +83,21 @@ fn renaming(text: &str) -> Result<(u16, u16), String> {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    args.object.fit(&args.output)?;
+    if is_dicom_name(&args.output) != args.reference.is_some() {
+        return Err(Usage::error(format!(
+            "expected --reference, the DICOM series of the patient, together with an OUT that ends in \
+             .dcm, found one alone: {}",
+            args.output.display()
+        )));
+    }
     if args.input.is_dir()
+        && !io::holds_dicom(&args.input)
         && let Ok(dataset) = Dataset::open(&args.input)
     {
         return run_dataset(args, &dataset, context);
     }
-    let grid = if args.labels {
+    let grid = if args.labels || args.reference.is_some() {
         run_labels(args)?
     } else {
         run_image(args)?
@@ -100,10 +117,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 fn run_labels(args: &Args) -> anyhow::Result<Grid> {
-    let mut labels = if args.round {
-        Labels::rounded(io::read_image(&args.input)?)
-    } else {
-        io::read_labels(&args.input)?
+    let options = args.dicom.options();
+    let mut labels = match (args.round, &args.reference) {
+        (true, _) => Labels::rounded(io::read_image_with(&args.input, &options)?.0),
+        // Of a DICOM output, the options say how its series is read.
+        (false, Some(_)) => io::read_labels(&args.input)?,
+        (false, None) => io::read_labels_with(&args.input, &options)?,
     };
     if !args.map.is_empty() {
         let table: BTreeMap<u16, u16> = args.map.iter().copied().collect();
@@ -122,12 +141,15 @@ fn run_labels(args: &Args) -> anyhow::Result<Grid> {
     if let Some(grid) = grid_of(args.like.as_deref())? {
         labels = resample_labels_linear(&labels, &grid);
     }
-    io::write_labels(&args.output, &labels)?;
+    match &args.reference {
+        Some(series) => args.object.write(&args.output, &labels, series, &options)?,
+        None => io::write_labels(&args.output, &labels)?,
+    }
     Ok(labels.grid().clone())
 }
 
 fn run_image(args: &Args) -> anyhow::Result<Grid> {
-    let (mut image, storage) = io::read_image_stored(&args.input)?;
+    let (mut image, storage) = io::read_image_with(&args.input, &args.dicom.options())?;
     if let Some(value) = args.finite {
         image = finite(image, value);
     }

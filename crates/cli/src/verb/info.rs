@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 
 use crossmod_report::{Sheet, case};
 use crossmod_volume::dataset::{Dataset, Region, stem_and_ending};
-use crossmod_volume::io::{self, Storage};
+use crossmod_volume::io::{self, DicomOptions, Series, Storage};
 use crossmod_volume::space::Orientation;
 use crossmod_volume::{Error, Image};
 use serde::Serialize;
 
 use crate::context::{Context, Outcome};
+use crate::dicom::DicomArgs;
 use crate::error::Usage;
 
 /// Tells shape, spacing, orientation, type and range of volumes, the values of label maps, and
 /// the cases and labels of datasets.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Volumes, folders of PNG slices, or datasets
+    /// Volumes, DICOM series, folders of PNG slices, or datasets
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Also draw slices of the volume, the only FILE then
@@ -26,6 +27,8 @@ pub(crate) struct Args {
     /// The label map to lay over these slices
     #[arg(long, value_name = "FILE", requires = "png")]
     labels: Option<PathBuf>,
+    #[command(flatten)]
+    dicom: DicomArgs,
 }
 
 /// An image of whole numbers with at most this many values is shown as a label map.
@@ -42,6 +45,7 @@ struct Report {
 enum Entry {
     Volume(Volume),
     Dataset(DatasetInfo),
+    Dicom(DicomFolder),
     Error { file: String, error: String },
 }
 
@@ -64,6 +68,23 @@ struct Volume {
     /// Voxels by value.
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<BTreeMap<u16, usize>>,
+}
+
+/// Several series, of which one is to be chosen.
+#[derive(Serialize)]
+struct DicomFolder {
+    file: String,
+    series: Vec<SeriesInfo>,
+}
+
+#[derive(Serialize)]
+struct SeriesInfo {
+    uid: String,
+    number: Option<i64>,
+    modality: String,
+    description: String,
+    slices: usize,
+    size: [usize; 2],
 }
 
 #[derive(Serialize)]
@@ -107,9 +128,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
                 args.files.len()
             )));
         };
-        mosaic(file, args.labels.as_deref())?.write_png(png)?;
+        mosaic(file, &args.dicom.options(), args.labels.as_deref())?.write_png(png)?;
     }
-    let files: Vec<Entry> = args.files.iter().map(|path| entry(path)).collect();
+    let options = args.dicom.options();
+    let files: Vec<Entry> = args
+        .files
+        .iter()
+        .map(|path| entry(path, &options))
+        .collect();
     let failed = files.iter().any(|e| matches!(e, Entry::Error { .. }));
     let report = Report { files };
     context.result(&report, || {
@@ -128,8 +154,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Slices of a volume under its labels.
-fn mosaic(file: &Path, labels: Option<&Path>) -> anyhow::Result<Sheet> {
-    let image = io::read_image(file)?;
+fn mosaic(
+    file: &Path,
+    options: &DicomOptions,
+    labels: Option<&Path>,
+) -> anyhow::Result<Sheet> {
+    let (image, _) = io::read_image_with(file, options)?;
     let labels = labels.map(io::read_labels).transpose()?;
     let values = labels.iter().flat_map(|labels| labels.counts().into_keys());
     let names: Vec<(u16, String)> = values
@@ -140,12 +170,22 @@ fn mosaic(file: &Path, labels: Option<&Path>) -> anyhow::Result<Sheet> {
 }
 
 /// What a path holds. An error is an entry too: the other files are still told about.
-fn entry(path: &Path) -> Entry {
+fn entry(path: &Path, options: &DicomOptions) -> Entry {
+    let volume = || {
+        io::read_image_with(path, options)
+            .map(|(image, storage)| Entry::Volume(Volume::of(&image, &storage, path)))
+    };
     let found = match path.is_dir().then(|| Dataset::open(path)) {
         Some(Ok(dataset)) => Ok(Entry::Dataset(DatasetInfo::of(&dataset, path))),
+        Some(Err(_)) if io::holds_dicom(path) => match io::list_series(path) {
+            Ok(series) if series.len() > 1 && options.series.is_none() => {
+                Ok(Entry::Dicom(DicomFolder::of(series, path)))
+            }
+            Ok(_) => volume(),
+            Err(error) => Err(error),
+        },
         Some(Err(error)) if !holds_slices(path) => Err(error),
-        _ => io::read_image_stored(path)
-            .map(|(image, storage)| Entry::Volume(Volume::of(&image, &storage, path))),
+        _ => volume(),
     };
     found.unwrap_or_else(|error: Error| Entry::Error {
         file: path.display().to_string(),
@@ -159,6 +199,36 @@ fn holds_slices(folder: &Path) -> bool {
             .flatten()
             .any(|e| matches!(stem_and_ending(&e.path()), Some((_, ".png"))))
     })
+}
+
+impl DicomFolder {
+    fn of(series: Vec<Series>, path: &Path) -> Self {
+        let of = |s: Series| SeriesInfo {
+            uid: s.uid,
+            number: s.number,
+            modality: s.modality,
+            description: s.description,
+            slices: s.slices,
+            size: s.size,
+        };
+        Self {
+            file: path.display().to_string(),
+            series: series.into_iter().map(of).collect(),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{}\n  {} DICOM series\n", self.file, self.series.len());
+        for s in &self.series {
+            let number = s.number.map_or_else(String::new, |n| n.to_string());
+            let [columns, rows] = s.size;
+            text.push_str(&format!(
+                "  {number:>6}  {:<4} {columns} × {rows} × {}  {}  {}\n",
+                s.modality, s.slices, s.description, s.uid
+            ));
+        }
+        text
+    }
 }
 
 impl Volume {
@@ -344,6 +414,7 @@ impl Entry {
         match self {
             Self::Volume(volume) => volume.text(verbose),
             Self::Dataset(dataset) => dataset.text(verbose),
+            Self::Dicom(folder) => folder.text(),
             Self::Error { file, error } => format!("{file}\n  error        {error}\n"),
         }
     }

@@ -1,17 +1,19 @@
 //! `crossmod predict`: images in, label maps on the same grids out.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use crossmod_learn::plan::Domain;
 use crossmod_learn::recipe::{self, Task};
 use crossmod_learn::segment::{self, Changes};
 use crossmod_learn::window::{self, Wanted};
+use crossmod_volume::io;
 use crossmod_volume::space::Certainty;
 use serde_json::json;
 
 use super::{after_files, refuse_same_place};
 use crate::context::{Context, Outcome};
+use crate::dicom::{DicomArgs, ObjectArgs, Scratch, is_dicom_name};
 use crate::error::Usage;
 
 /// Segments images with a trained run; each result lies on its image's own grid.
@@ -19,10 +21,10 @@ use crate::error::Usage;
 pub(crate) struct Args {
     /// The folder of a trained run
     run: PathBuf,
-    /// An image or a folder of images
+    /// An image, a DICOM series or a folder of images
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// A file, or a folder to write to
+    /// A file (of a DICOM series also .dcm), or a folder to write to
     #[arg(value_name = "OUT")]
     output: PathBuf,
     /// Segment with the mean of RUN and this run of the same labels, such as another fold or a 2-D
@@ -44,6 +46,10 @@ pub(crate) struct Args {
     /// Which modality the images are of [default: target, or source where the run has no target]
     #[arg(long, value_enum, value_name = "DOMAIN")]
     domain: Option<Side>,
+    #[command(flatten)]
+    object: ObjectArgs,
+    #[command(flatten)]
+    dicom: DicomArgs,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -56,9 +62,52 @@ enum Side {
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     refuse_same_place(&args.input, &args.output)?;
+    args.object.fit(&args.output)?;
+    if io::holds_dicom(&args.input) {
+        return of_series(args, context);
+    }
+    if is_dicom_name(&args.output) {
+        return Err(Usage::error(format!(
+            "expected a DICOM series for an OUT that ends in .dcm, found other images: {}",
+            args.input.display()
+        )));
+    }
+    let written = segmented(args, (&args.input, &args.output), context)?;
+    tell(args, context, written)
+}
+
+/// A DICOM series by way of a NIfTI file, which holds nothing of the patient; the result as that or
+/// as a DICOM object that refers to the series.
+fn of_series(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
+    let options = args.dicom.options();
+    let scratch = Scratch::beside(&args.output)?;
+    let series = args.input.file_stem().unwrap_or_default().to_string_lossy();
+    let image = scratch.file(&format!("{series}.nii"));
+    let (read, storage) = io::read_image_with(&args.input, &options)?;
+    io::write_image(&image, &read, &storage)?;
+    drop(read);
+    let written = if is_dicom_name(&args.output) {
+        let labels = scratch.file("labels.nii");
+        let written = segmented(args, (&image, &labels), context)?;
+        let labels = io::read_labels(&labels)?;
+        args.object
+            .write(&args.output, &labels, &args.input, &options)?;
+        written
+    } else {
+        segmented(args, (&image, &args.output), context)?
+    };
+    tell(args, context, written)
+}
+
+/// Segments a file or a folder; how many.
+fn segmented(
+    args: &Args,
+    (input, output): (&Path, &Path),
+    context: &Context,
+) -> anyhow::Result<usize> {
     let run = recipe::run_that(Task::Predict, &args.run)?;
     if segment::is_segment_run(&run)? {
-        return run_planned(args, run, context);
+        return planned(args, run, (input, output), context);
     }
     let planned = [
         ("--with", !args.with.is_empty()),
@@ -82,18 +131,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut progress = context.progress()?;
     let written = window::predict(
         &run,
-        &args.input,
-        &args.output,
+        input,
+        output,
         domain,
         &processor,
         &mut progress,
     )
     .map_err(after_files)?;
-    drop(progress);
-    tell(args, context, written)
+    Ok(written)
 }
 
-fn run_planned(args: &Args, run: PathBuf, context: &Context) -> anyhow::Result<Outcome> {
+fn planned(args: &Args, run: PathBuf, files: (&Path, &Path), context: &Context) -> anyhow::Result<usize> {
     if args.domain.is_some() {
         return Err(Usage::error(format!(
             "expected --domain with a run of two modalities only, found one of one; leave it out: {}",
@@ -123,14 +171,13 @@ fn run_planned(args: &Args, run: PathBuf, context: &Context) -> anyhow::Result<O
     let mut progress = context.progress()?;
     let written = segment::predict_runs(
         &roots,
-        (&args.input, &args.output),
+        files,
         (wanted, changes),
         &processor,
         &mut progress,
     )
     .map_err(after_files)?;
-    drop(progress);
-    tell(args, context, written)
+    Ok(written)
 }
 
 fn tell(args: &Args, context: &Context, written: usize) -> anyhow::Result<Outcome> {

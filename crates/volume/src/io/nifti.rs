@@ -1,15 +1,18 @@
-//! NIfTI-1 files: one file (`n+1`) or header and samples apart (`ni1`), of either byte order,
-//! plain or gzip.
+//! NIfTI files of version 1 and 2: one file (`n+1`) or header and samples apart (`ni1`), of either
+//! byte order, plain or gzip.
 //!
-//! Source: the NIfTI-1 standard, `nifti1.h` of 2007 (<https://nifti.nimh.nih.gov/nifti-1>).
-//! Samples are x fastest; the affine is voxel index to RAS. Read: every whole and float type up
-//! to 64 bit, one volume. Written: one file, little endian, with sform and, where it can say the
-//! same, qform. Extensions are skipped on reading and not kept.
+//! Source: the NIfTI-1 standard, `nifti1.h` of 2007 (<https://nifti.nimh.nih.gov/nifti-1>), and
+//! `nifti2.h` of 2011. Samples are x fastest; the affine is voxel index to RAS. Read: every whole and float type up
+//! to 64 bit, one volume. Written: little endian, with sform and, where it can say the same, qform;
+//! version 2 where an axis has more voxels than version 1 can say (32767). Extensions are skipped on reading and not kept.
 
 mod affine;
 mod header;
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use flate2::{Compression, write::GzEncoder};
 
@@ -21,13 +24,6 @@ pub(super) use header::starts_header;
 
 /// Compresses about twice as fast as the usual 6 for files a few percent larger.
 pub(super) const GZIP_LEVEL: u32 = 4;
-
-/// Whether a gzip file holds what starts like a header.
-pub(super) fn gzip_holds_header(path: &Path) -> bool {
-    let mut start = [0; 8];
-    Source::open(path).is_ok_and(|mut s| s.fill(&mut start, "header").is_ok())
-        && starts_header(&start)
-}
 
 pub(super) fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
     let (_, header, header_path) = open_header(path)?;
@@ -57,38 +53,65 @@ pub(super) fn write<T: Copy + Into<f64>>(
     data: &[T],
     storage: &Storage,
 ) -> Result<()> {
-    let header = Header::of(grid, storage).map_err(|message| Error::format(message, path))?;
+    let name = lower_name(path);
+    let packed = name.ends_with(".gz");
+    let stem = name.strip_suffix(".gz").unwrap_or(&name);
+    let header = Header::of(grid, storage, stem.ends_with(".nii"));
     let bytes = header.to_bytes();
-    write_atomic(path, |out| {
-        if lower_name(path).ends_with(".gz") {
+    let put = |path: &Path, start: &[u8], samples: bool| {
+        let content = |out: &mut dyn Write| {
+            out.write_all(start)?;
+            if samples {
+                samples::write(out, data, storage)?;
+            }
+            Ok(())
+        };
+        write_atomic(path, |out| {
+            if !packed {
+                return content(out);
+            }
             let mut gzip = GzEncoder::new(out, Compression::new(GZIP_LEVEL));
-            std::io::Write::write_all(&mut gzip, &bytes)?;
-            samples::write(&mut gzip, data, storage)?;
+            content(&mut gzip)?;
             gzip.finish().map(|_| ())
+        })
+    };
+    if header.single {
+        return put(path, &bytes, true);
+    }
+    let half = |end: &str| {
+        if packed {
+            path.with_extension("").with_extension(format!("{end}.gz"))
         } else {
-            out.write_all(&bytes)?;
-            samples::write(out, data, storage)
+            path.with_extension(end)
         }
-    })
+    };
+    put(&half("img"), &[], true)?;
+    put(&half("hdr"), &bytes, false)
 }
 
 /// The header of a file, or of a pair named by either half, and what follows it.
 fn open_header(path: &Path) -> Result<(Source, Header, PathBuf)> {
     let mut source = Source::open(path)?;
-    let mut bytes = [0; header::LEN];
     let name = lower_name(path);
-    let whole = source.fill(&mut bytes, "header");
+    let whole = header_bytes(&mut source);
     if (name.ends_with(".img") || name.ends_with(".img.gz"))
-        && (whole.is_err() || !starts_header(&bytes))
+        && !whole.as_ref().is_ok_and(|bytes| starts_header(bytes))
     {
         let header_path = sibling(path, "img", "hdr");
         let mut source = Source::open(&header_path)?;
-        source.fill(&mut bytes, "header")?;
-        let header = Header::parse(&bytes, &header_path)?;
+        let header = Header::parse(&header_bytes(&mut source)?, &header_path)?;
         return Ok((source, header, header_path));
     }
-    whole?;
-    Ok((source, Header::parse(&bytes, path)?, path.to_owned()))
+    Ok((source, Header::parse(&whole?, path)?, path.to_owned()))
+}
+
+/// As many bytes as the first of them say that the header has.
+fn header_bytes(source: &mut Source) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; header::LEN_1];
+    source.fill(&mut bytes, "header")?;
+    bytes.resize(header::len(&bytes), 0);
+    source.fill(&mut bytes[header::LEN_1..], "header")?;
+    Ok(bytes)
 }
 
 fn describe(header: &Header, path: &Path) -> Result<(Grid, Storage)> {

@@ -21,7 +21,11 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 
 use super::{
-    Dtype, Storage, atomic::write_atomic, nifti::GZIP_LEVEL, samples, source, source::Source,
+    Storage,
+    atomic::write_atomic,
+    nifti::GZIP_LEVEL,
+    samples, source,
+    source::{Packing, Source},
 };
 use crate::{Error, Grid, Result};
 use header::{Encoding, Header, Skip};
@@ -55,16 +59,7 @@ pub(super) fn write<T: Copy + Into<f64>>(
     data: &[T],
     storage: &Storage,
 ) -> Result<()> {
-    let storage = if storage.is_unscaled() {
-        *storage
-    } else {
-        Storage {
-            dtype: Dtype::F32,
-            slope: 1.0,
-            intercept: 0.0,
-            ..*storage
-        }
-    };
+    let storage = storage.without_scaling();
     let text = header::text(grid, &storage);
     write_atomic(path, |out| {
         out.write_all(text.as_bytes())?;
@@ -115,12 +110,15 @@ impl Opened {
                 break;
             }
         }
-        let gzip = self.header.encoding == Encoding::Gzip;
+        let packing = match self.header.encoding {
+            Encoding::Raw => Packing::Plain,
+            Encoding::Gzip => Packing::Gzip,
+        };
         let start = match self.header.byte_skip {
             Skip::Bytes(n) => n,
             Skip::ToTheLast => left.saturating_sub(bytes),
         };
-        Ok((Source::rest(reader, left, gzip, &path), start))
+        Ok((Source::rest(reader, left, packing, &path), start))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The bytes of a file, plain or gzip, with a bound on how many there can be.
+//! The bytes of a file, plain, gzip or zlib, with a bound on how many there can be.
 //!
 //! The bound lets a header that promises terabytes be refused before memory is taken for them.
 
@@ -8,11 +8,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
 
 use crate::{Error, Result};
 
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// How the bytes of a file are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Packing {
+    Plain,
+    Gzip,
+    Zlib,
+}
+
+impl Packing {
+    /// Gzip by its first two bytes, otherwise `other`.
+    pub(super) fn of(start: &[u8], other: Self) -> Self {
+        if start.starts_with(&GZIP_MAGIC) {
+            Self::Gzip
+        } else {
+            other
+        }
+    }
+}
 
 /// Deflate codes at most 258 bytes in 2 bits (RFC 1951, 3.2.5), so it cannot do better than 1032.
 const DEFLATE_RATIO: u64 = 1032;
@@ -34,7 +53,7 @@ pub(super) struct Source {
     pub(super) position: u64,
     /// More bytes than this, decompressed, there cannot be.
     most: u64,
-    gzip: bool,
+    packing: Packing,
     path: PathBuf,
 }
 
@@ -43,27 +62,26 @@ impl Source {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let (mut reader, len) = open_buffered(path)?;
         let start = reader.fill_buf().map_err(|e| Error::io("read", e, path))?;
-        let gzip = start.starts_with(&GZIP_MAGIC);
-        Ok(Self::rest(reader, len, gzip, path))
+        let packing = Packing::of(start, Packing::Plain);
+        Ok(Self::rest(reader, len, packing, path))
     }
 
     /// What is left of a file, `len` bytes.
-    pub(super) fn rest(reader: BufReader<File>, len: u64, gzip: bool, path: &Path) -> Self {
-        let most = if gzip {
-            len.saturating_mul(DEFLATE_RATIO)
-        } else {
-            len
+    pub(super) fn rest(reader: BufReader<File>, len: u64, packing: Packing, path: &Path) -> Self {
+        let most = match packing {
+            Packing::Plain => len,
+            Packing::Gzip | Packing::Zlib => len.saturating_mul(DEFLATE_RATIO),
         };
-        let reader: Box<dyn Read> = if gzip {
-            Box::new(MultiGzDecoder::new(reader))
-        } else {
-            Box::new(reader)
+        let reader: Box<dyn Read> = match packing {
+            Packing::Plain => Box::new(reader),
+            Packing::Gzip => Box::new(MultiGzDecoder::new(reader)),
+            Packing::Zlib => Box::new(ZlibDecoder::new(reader)),
         };
         Self {
             reader,
             position: 0,
             most,
-            gzip,
+            packing,
             path: path.to_owned(),
         }
     }
@@ -106,10 +124,10 @@ impl Source {
         }
         Err(self.truncated(&format!(
             "expected {end} bytes by the header, found {}{}",
-            if self.gzip {
-                "a gzip file that holds at most "
-            } else {
+            if self.packing == Packing::Plain {
                 ""
+            } else {
+                "compressed data that holds at most "
             },
             self.most
         )))
@@ -117,16 +135,20 @@ impl Source {
 
     /// How many bytes are there for certain, without reading them.
     pub(super) fn certain(&self) -> u64 {
-        if self.gzip { 0 } else { self.most }
+        if self.packing == Packing::Plain {
+            self.most
+        } else {
+            0
+        }
     }
 
-    /// Reads what follows the samples, so that a gzip checksum is verified. A tail that is long is
+    /// Reads what follows the samples, so that a checksum is verified. A tail that is long is
     /// left alone.
     pub(super) fn finish(&mut self) -> Result<()> {
         match io::copy(&mut self.reader.by_ref().take(TAIL), &mut io::sink()) {
             Ok(_) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
-                Err(self.truncated("expected a gzip checksum, found the end of the file"))
+                Err(self.truncated("expected a checksum, found the end of the file"))
             }
             Err(e) => Err(self.failed(e)),
         }
@@ -144,9 +166,13 @@ impl Source {
 
     fn failed(&self, e: io::Error) -> Error {
         match e.kind() {
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if self.gzip => self.error(
-                format!("expected gzip data, found damage ({e}); fetch it again"),
-            ),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+                if self.packing != Packing::Plain =>
+            {
+                self.error(format!(
+                    "expected compressed data, found damage ({e}); fetch it again"
+                ))
+            }
             _ => Error::io("read", e, &self.path),
         }
     }

@@ -41,6 +41,19 @@ impl Storage {
         self.scaling() == (1.0, 0.0)
     }
 
+    /// For formats without scaling, which hold real values as [`Dtype::F32`] where there is one.
+    pub(super) fn without_scaling(&self) -> Self {
+        if self.is_unscaled() {
+            return *self;
+        }
+        Self {
+            dtype: Dtype::F32,
+            slope: 1.0,
+            intercept: 0.0,
+            ..*self
+        }
+    }
+
     /// Slope and intercept as the file holds them: in `f32`, with a slope that can be divided by.
     pub(super) fn scaling(&self) -> (f64, f64) {
         let (slope, intercept) = (self.slope as f32, self.intercept as f32);

@@ -1,5 +1,11 @@
 use super::*;
 
+/// Hexadecimal digits, as the goldens hold files.
+pub(super) fn bytes_of(hex: &str) -> Vec<u8> {
+    let byte = |i| u8::from_str_radix(&hex[i..i + 2], 16).expect("hexadecimal");
+    (0..hex.len()).step_by(2).map(byte).collect()
+}
+
 #[test]
 fn content_comes_before_the_name() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -10,6 +16,7 @@ fn content_comes_before_the_name() {
         ("b.nii.gz", "b"),
         ("c.png", "c.nii.gz"),
         ("d.nrrd", "d.nii"),
+        ("e.mha", "e.nrrd"),
     ] {
         let [path, renamed] = [name, other].map(|n| folder.path().join(n));
         write_labels(&path, &labels).expect("a write");
@@ -24,20 +31,20 @@ fn content_comes_before_the_name() {
 #[test]
 fn other_formats_are_told_what_is_supported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("a.mha");
-    std::fs::write(&path, "ObjectType = Image").expect("a write");
+    let path = folder.path().join("a.tif");
+    std::fs::write(&path, "II*\0 and so on").expect("a write");
     let error = read_image(&path).expect_err("not supported").to_string();
     assert!(
-        error.contains(".nii.gz") && error.ends_with("a.mha"),
+        error.contains(".nii.gz") && error.ends_with("a.tif"),
         "{error}"
     );
 
     let grid = Grid::with_spacing([1, 1, 1], [1.0; 3]).expect("a grid");
     let labels = Labels::new(grid, vec![1]).expect("labels");
-    for name in ["a.mha", "a.hdr", "a.gz"] {
+    for name in ["a.tif", "a.mgz", "a.gz"] {
         let error = write_labels(&folder.path().join(name), &labels).expect_err("not supported");
         assert!(
-            error.to_string().contains(".nii.gz, .nrrd or .png"),
+            error.to_string().contains(".nrrd, .mha, .mhd or .png"),
             "{error}"
         );
     }

@@ -132,9 +132,8 @@ fn nibabel_files_are_read_or_refused_with_a_reason() {
     for (name, reason) in [
         ("functional.nii", "found 20 along axis 4"),
         ("example4d.nii.gz", "along axis 4"),
-        ("example_nifti2.nii.gz", "NIfTI-2"),
-        ("nifti2.hdr", "NIfTI-2"),
-        ("row_major.dconn.nii", "NIfTI-2"),
+        ("example_nifti2.nii.gz", "along axis 4"),
+        ("row_major.dconn.nii", "along axis"),
         ("analyze.hdr", "expected"),
     ] {
         let error = read_image(&folder.join(name))
@@ -143,9 +142,11 @@ fn nibabel_files_are_read_or_refused_with_a_reason() {
         assert!(error.contains(reason) && error.ends_with(name), "{error}");
     }
     // Half a pair: the header tells the grid, the samples are missing.
-    let half = folder.join("nifti1.hdr");
-    assert_eq!(read_grid(&half).expect("a header").0.shape(), [91, 109, 91]);
-    assert!(matches!(read_image(&half), Err(Error::Io { .. })));
+    for name in ["nifti1.hdr", "nifti2.hdr"] {
+        let half = folder.join(name);
+        assert_eq!(read_grid(&half).expect("a header").0.shape(), [91, 109, 91]);
+        assert!(matches!(read_image(&half), Err(Error::Io { .. })));
+    }
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn every_other_file_is_read_or_refused() {
         match read_image(&path) {
             Ok(_) => read += 1,
             Err(Error::Format { .. }) => {}
-            Err(Error::Io { .. }) if path.ends_with("nifti1.hdr") => {}
+            Err(Error::Io { .. }) if path.extension().is_some_and(|e| e == "hdr") => {}
             Err(e) => panic!("{e}"),
         }
     }

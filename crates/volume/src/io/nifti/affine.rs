@@ -1,4 +1,4 @@
-//! Where a NIfTI-1 header says its voxels lie.
+//! Where a NIfTI header says its voxels lie.
 //!
 //! The first of these that is invertible, in mm:
 //! 1. sform, the matrix, where its code is above 0;
@@ -45,20 +45,11 @@ pub(super) fn write(header: &mut Header, grid: &Grid, storage: &Storage) {
     let m = DMat4::from_scale(DVec3::splat(unit)) * grid.world_from_voxel();
     let first_above_0 = |codes: [i16; 2]| codes.into_iter().find(|&c| c > 0).unwrap_or(1);
     header.sform_code = first_above_0([storage.sform_code, storage.qform_code]);
-    header.srow = [0, 1, 2].map(|r| m.row(r).as_vec4().to_array());
+    header.srow = [0, 1, 2].map(|r| m.row(r).to_array());
 
     let columns = DMat3::from_mat4(m);
     let sizes = [columns.x_axis, columns.y_axis, columns.z_axis].map(DVec3::length);
-    header.pixdim = [
-        1.0,
-        sizes[0] as f32,
-        sizes[1] as f32,
-        sizes[2] as f32,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-    ];
+    header.pixdim = [1.0, sizes[0], sizes[1], sizes[2], 0.0, 0.0, 0.0, 0.0];
     let mut turn = DMat3::from_cols(
         columns.x_axis / sizes[0],
         columns.y_axis / sizes[1],
@@ -76,17 +67,17 @@ pub(super) fn write(header: &mut Header, grid: &Grid, storage: &Storage) {
     // The standard keeps b, c, d and takes a as the positive root.
     let q = if q.w < 0.0 { -q } else { q };
     header.qform_code = first_above_0([storage.qform_code, storage.sform_code]);
-    header.quatern = [q.x, q.y, q.z].map(|v| v as f32);
-    header.qoffset = m.w_axis.truncate().as_vec3().to_array();
+    header.quatern = [q.x, q.y, q.z];
+    header.qoffset = m.w_axis.truncate().to_array();
 }
 
 fn sform(header: &Header) -> DMat4 {
-    let [x, y, z] = header.srow.map(|row| row.map(f64::from));
+    let [x, y, z] = header.srow;
     DMat4::from_cols_array_2d(&[x, y, z, [0.0, 0.0, 0.0, 1.0]]).transpose()
 }
 
 fn qform(header: &Header, shape: [usize; 3]) -> DMat4 {
-    let [b, c, d] = header.quatern.map(f64::from);
+    let [b, c, d] = header.quatern;
     let left = 1.0 - (b * b + c * c + d * d);
     // Half a turn: a is 0, and rounding may have made the rest longer than 1.
     let a = if left < 1e-7 { 0.0 } else { left.sqrt() };
@@ -96,13 +87,13 @@ fn qform(header: &Header, shape: [usize; 3]) -> DMat4 {
         sizes.z = -sizes.z;
     }
     let mut m = DMat4::from_mat3(turn * DMat3::from_diagonal(sizes));
-    m.w_axis = DVec3::from_array(header.qoffset.map(f64::from)).extend(1.0);
+    m.w_axis = DVec3::from_array(header.qoffset).extend(1.0);
     m
 }
 
 /// Voxel sizes; 1 where an axis has one voxel and no size.
 fn sizes(header: &Header, shape: [usize; 3]) -> DVec3 {
-    let mut sizes = [0, 1, 2].map(|axis| f64::from(header.pixdim[axis + 1].abs()));
+    let mut sizes = [0, 1, 2].map(|axis| header.pixdim[axis + 1].abs());
     for (size, n) in sizes.iter_mut().zip(shape) {
         if n == 1 && !(*size > 0.0 && size.is_finite()) {
             *size = 1.0;

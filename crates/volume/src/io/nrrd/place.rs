@@ -7,7 +7,7 @@
 use glam::{DMat3, DMat4, DVec3};
 
 use super::header::Header;
-use crate::Grid;
+use crate::{Grid, io::axes::completed};
 
 /// The grid of a header, or why there is none.
 pub(super) fn grid(header: &Header) -> Result<Grid, String> {
@@ -94,19 +94,6 @@ fn step(header: &Header, place: usize, axis: usize) -> DVec3 {
         let spacing = spacing.filter(|s| s.is_finite()).unwrap_or(1.0);
         DVec3::AXES[place] * spacing
     })
-}
-
-/// Steps along axes that the file lacks: 1 mm, at right angles to the others.
-fn completed(columns: &[DVec3]) -> DMat3 {
-    match *columns {
-        [x, y, z] => DMat3::from_cols(x, y, z),
-        [x, y] => DMat3::from_cols(x, y, x.cross(y).normalize_or_zero()),
-        [x] if x != DVec3::ZERO => {
-            let (y, z) = x.normalize().any_orthonormal_pair();
-            DMat3::from_cols(x, y, z)
-        }
-        _ => DMat3::ZERO,
-    }
 }
 
 /// What turns the axes of a space into those of RAS.

@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     Image, Labels,
     io::{
-        LengthUnit, read_grid, read_image, read_image_stored, read_labels, write_image,
+        Dtype, LengthUnit, read_grid, read_image, read_image_stored, read_labels, write_image,
         write_labels,
     },
 };
@@ -80,11 +80,7 @@ fn files_of_others_are_read_as_itk_reads_them() {
     let goldens: Vec<Golden> = serde_json::from_str(text).expect("the goldens");
     assert_eq!(goldens.len(), 5);
     for Golden { name, file, points } in goldens {
-        let file: Vec<u8> = (0..file.len())
-            .step_by(2)
-            .map(|i| u8::from_str_radix(&file[i..i + 2], 16).expect("hexadecimal"))
-            .collect();
-        let image = image_of(&file).expect(&name);
+        let image = image_of(&crate::io::tests::bytes_of(&file)).expect(&name);
         assert_eq!(image.grid().shape(), [3, 4, 2], "{name}");
         let expected: Vec<f32> = (0u8..24).map(f32::from).collect();
         assert_eq!(image.data(), expected, "{name}");
@@ -361,7 +357,8 @@ fn what_a_header_promises_is_held_against_the_file() {
     let short = &["sizes: 200 1 1", "encoding: gzip"];
     assert!(message_of(&bytes(short, &gzip(&[0; 100]))).contains("found the end of the file"));
     assert!(
-        message_of(&bytes(&["encoding: gzip"], b"no gzip at all")).contains("expected gzip data")
+        message_of(&bytes(&["encoding: gzip"], b"no gzip at all"))
+            .contains("expected compressed data")
     );
     assert!(
         message_of(&bytes(&["line skip: 18446744073709551615"], b"x\ny\n")).contains("found 0")

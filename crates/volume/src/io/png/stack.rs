@@ -108,6 +108,11 @@ fn write_slices<T: Copy + Into<f64>>(
     Ok(())
 }
 
+/// Whether a folder holds any.
+pub(in crate::io) fn is_folder_of_slices(folder: &Path) -> bool {
+    slices(folder).is_ok()
+}
+
 fn holds_only_slices(folder: &Path) -> std::io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
@@ -151,7 +156,7 @@ fn slices(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn no_slices(folder: &Path) -> Error {
     Error::format(
-        "expected a folder of PNG slices, found no .png in it; name a file",
+        "expected a folder of DICOM files or PNG slices, found neither in it; name a file",
         folder,
     )
 }

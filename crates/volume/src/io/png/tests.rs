@@ -246,6 +246,6 @@ fn a_failed_write_of_a_folder_leaves_nothing() {
         read_image(folder.path())
             .expect_err("no slices")
             .to_string()
-            .contains("no .png")
+            .contains("found neither")
     );
 }

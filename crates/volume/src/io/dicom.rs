@@ -1,0 +1,202 @@
+//! DICOM: CT, MR and other grey images, of one file, several frames, or a folder with the files of
+//! one series or of many.
+//!
+//! Source: DICOM PS3.3, 3.5 and 3.10, 2026. Read: implicit and explicit value representations,
+//! either byte order, deflated; pixels as they are or compressed by RLE, JPEG (baseline, extended,
+//! lossless), JPEG-LS and JPEG 2000, all decoded by Rust alone. Every slice's own rescale slope and
+//! intercept are applied. Slices are put in order by their place along the normal. Segmentations
+//! are read as labels.
+//!
+//! A file is parsed in memory here rather than by a general library: those take memory by what a
+//! header says of an element's length, and here nothing is taken that the file does not hold.
+//!
+//! Patients' names, identifiers and birth dates are not looked at, and stand in no message.
+
+mod bits;
+mod element;
+mod encode;
+mod file;
+mod frame;
+mod jpeg;
+mod jpeg2000;
+mod jpegls;
+mod outline;
+mod reference;
+mod resample;
+mod rle;
+mod rtstruct;
+mod seg;
+mod segmentation;
+mod series;
+mod slice;
+mod stack;
+mod tags;
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::{Dtype, Storage};
+use crate::{Error, Grid, Result};
+use slice::{Instance, Slice};
+use stack::Stack;
+
+pub(super) use file::is_dicom;
+pub use reference::{DicomObject, write_dicom_labels};
+pub(super) use resample::Between;
+pub use series::{Series, list_series};
+
+/// So many voxels for each byte are what compression does to real images at best.
+const VOXELS_PER_BYTE: usize = 64;
+
+/// Which series of several is read, and what is done with one that is no regular stack.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DicomOptions {
+    /// The series' number or its identifier (UID), needed where there are several.
+    pub series: Option<String>,
+    /// Put slices that are missing, doubled, unevenly spaced, tilted by the gantry or of another
+    /// kind right by leaving out and resampling, rather than refuse them.
+    pub resample_irregular: bool,
+}
+
+/// Whether a path is a DICOM file, or a folder with one in it at any depth and without PNG slices.
+#[must_use]
+pub fn holds_dicom(path: &Path) -> bool {
+    if !path.is_dir() {
+        return is_dicom(path);
+    }
+    !super::png::stack::is_folder_of_slices(path)
+        && series::files(path).is_ok_and(|files| files.iter().any(|file| is_dicom(file)))
+}
+
+pub(super) fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
+    let instances = series::choose(path, &DicomOptions::default())?;
+    if instances.iter().any(|i| i.segmentation) {
+        let (grid, _) =
+            segmentation::grid(&instances).map_err(|message| Error::format(message, path))?;
+        return Ok((grid, labels_storage()));
+    }
+    let stack = stack::stack(&instances, false).map_err(|message| Error::format(message, path))?;
+    let storage = storage(&stack);
+    Ok((stack.grid, storage))
+}
+
+pub(super) fn read<T: Send>(
+    path: &Path,
+    options: &DicomOptions,
+    between: Between,
+    convert: impl Fn(f64) -> std::result::Result<T, String> + Sync,
+) -> Result<(Grid, Vec<T>, Storage)> {
+    let fail = |message: String| Error::format(message, path);
+    let instances = series::choose(path, options)?;
+    if instances.iter().any(|i| i.segmentation) {
+        let (grid, values) = segmentation::read(&instances, path)?;
+        let values = values.into_iter().map(|v| convert(f64::from(v)));
+        let values = values
+            .collect::<std::result::Result<_, _>>()
+            .map_err(fail)?;
+        return Ok((grid, values, labels_storage()));
+    }
+    let stack = stack::stack(&instances, options.resample_irregular).map_err(fail)?;
+    let storage = storage(&stack);
+    let Some(shifts) = &stack.shifts else {
+        let mut values = Vec::new();
+        // Memory ahead of the data only where the files vouch for it.
+        let bytes: usize = instances.iter().map(|i| i.bytes).sum();
+        if stack.grid.len() <= bytes.saturating_mul(VOXELS_PER_BYTE) {
+            values.reserve_exact(stack.grid.len());
+        }
+        for members in stack.members.chunks(2 * rayon::current_num_threads()) {
+            let planes = members
+                .par_iter()
+                .map(|member| {
+                    let (slice, instance) = (member.slice, member.instance);
+                    let values = stored(instance, slice)?.into_iter();
+                    values
+                        .map(|stored| convert(slice.slope * stored + slice.intercept))
+                        .collect::<std::result::Result<Vec<T>, _>>()
+                        .map_err(|message| Error::format(message, &instance.path))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            planes.into_iter().for_each(|plane| values.extend(plane));
+        }
+        return Ok((stack.grid, values, storage));
+    };
+    let slices = stack
+        .members
+        .par_iter()
+        .map(|member| {
+            let (slope, intercept) = (member.slice.slope, member.slice.intercept);
+            let stored = stored(member.instance, member.slice)?.into_iter();
+            Ok(stored.map(|v| (slope * v + intercept) as f32).collect())
+        })
+        .collect::<Result<Vec<Vec<f32>>>>()?;
+    let columns = stack
+        .members
+        .first()
+        .map_or(1, |m| m.instance.layout.columns);
+    let values = resample::onto(&stack.grid, &slices, columns, shifts, between);
+    let values = values.into_iter().map(|v| convert(f64::from(v)));
+    let values = values
+        .collect::<std::result::Result<_, _>>()
+        .map_err(fail)?;
+    Ok((stack.grid, values, storage))
+}
+
+fn stored(instance: &Instance, slice: &Slice) -> Result<Vec<f64>> {
+    Ok(instance.values(&[slice.frame])?.pop().unwrap_or_default())
+}
+
+/// The type of the samples, with the scaling that all slices share; real values where they differ.
+fn storage(stack: &Stack<'_>) -> Storage {
+    let real = Storage::default();
+    let mut scalings = stack
+        .members
+        .iter()
+        .map(|m| (m.slice.slope, m.slice.intercept));
+    let (Some(first), Some((slope, intercept))) = (stack.members.first(), scalings.next()) else {
+        return real;
+    };
+    let layout = &first.instance.layout;
+    let known = i16::from(first.slice.place.is_some());
+    let kept = Storage {
+        dtype: match (layout.float, layout.allocated, layout.signed) {
+            (true, 64, _) => Dtype::F64,
+            (true, ..) => Dtype::F32,
+            (_, 1 | 8, false) => Dtype::U8,
+            (_, 1 | 8, true) => Dtype::I8,
+            (_, 16, false) => Dtype::U16,
+            (_, 16, true) => Dtype::I16,
+            (_, _, false) => Dtype::U32,
+            (_, _, true) => Dtype::I32,
+        },
+        slope,
+        intercept,
+        qform_code: known,
+        sform_code: known,
+        ..real
+    };
+    let one_kind = stack.members.iter().all(|m| {
+        let other = &m.instance.layout;
+        (other.float, other.allocated, other.signed)
+            == (layout.float, layout.allocated, layout.signed)
+    });
+    if stack.shifts.is_none() && one_kind && scalings.all(|s| s == (slope, intercept)) {
+        return kept;
+    }
+    Storage {
+        qform_code: known,
+        sform_code: known,
+        ..real
+    }
+}
+
+fn labels_storage() -> Storage {
+    Storage {
+        dtype: Dtype::U16,
+        ..Storage::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

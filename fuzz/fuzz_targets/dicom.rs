@@ -1,0 +1,8 @@
+//! Arbitrary bytes under the name of a .dcm file.
+
+#![no_main]
+
+#[path = "../read.rs"]
+mod read;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| read::read("a.dcm", bytes));

@@ -1,0 +1,8 @@
+//! Arbitrary bytes under the name of a .mgh file.
+
+#![no_main]
+
+#[path = "../read.rs"]
+mod read;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| read::read("a.mgh", bytes));
