@@ -217,6 +217,14 @@ fn lower_name(path: &Path) -> String {
         .unwrap_or_default()
 }
 
+/// Whether a name ends as those of a format do that is not DICOM.
+fn is_named(path: &Path) -> bool {
+    let name = lower_name(path);
+    let others = [".nrrd", ".nhdr", ".mgh", ".mgz", ".png"];
+    let all = NIFTI_NAMES.iter().chain(&META_NAMES).chain(&others);
+    all.into_iter().any(|end| name.ends_with(end))
+}
+
 /// The format of an existing file or folder: what its first bytes say, else what its name says.
 fn kind_of(path: &Path) -> Result<Kind> {
     if path.is_dir() {

@@ -56,7 +56,7 @@ for folder in sorted(p for p in pathlib.Path(sys.argv[1]).iterdir() if p.is_dir(
     seg = hd.seg.segread(folder / "seg.dcm")
     assert seg.PatientID == first.get("PatientID", "") and seg.PatientName == first.PatientName
     assert seg.StudyInstanceUID == first.StudyInstanceUID
-    assert seg.FrameOfReferenceUID == first.FrameOfReferenceUID
+    assert seg.FrameOfReferenceUID == first.get("FrameOfReferenceUID", seg.FrameOfReferenceUID)
     labels = [seg.get_segment_description(n).segment_label for n in seg.segment_numbers]
     assert labels == ["ring", "label 2", "blob"], labels
     number = {1: 1, 2: 2, 7: 3}

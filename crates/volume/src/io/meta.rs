@@ -14,7 +14,7 @@ mod header;
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -62,22 +62,21 @@ pub(super) fn write<T: Copy + Into<f64>>(
     storage: &Storage,
 ) -> Result<()> {
     let storage = storage.without_scaling();
-    let pack = |out: &mut dyn Write| {
-        let mut zlib = ZlibEncoder::new(out, Compression::new(GZIP_LEVEL));
-        samples::write(&mut zlib, data, &storage)?;
-        zlib.finish().map(|_| ())
-    };
+    // MetaIO wants to know how long the compressed samples are before they come.
+    let mut zlib = ZlibEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
+    let packed = samples::write(&mut zlib, data, &storage).and_then(|()| zlib.finish());
+    let packed = packed.map_err(|e| Error::io("compress the samples of", e, path))?;
     if lower_name(path).ends_with(".mha") {
-        let text = header::text(grid, &storage, "LOCAL");
+        let text = header::text(grid, &storage, packed.len(), "LOCAL");
         return write_atomic(path, |out| {
             out.write_all(text.as_bytes())?;
-            pack(out)
+            out.write_all(&packed)
         });
     }
     let samples = path.with_extension("zraw");
     let name = samples.file_name().unwrap_or_default().to_string_lossy();
-    let text = header::text(grid, &storage, &name);
-    write_atomic(&samples, pack)?;
+    let text = header::text(grid, &storage, packed.len(), &name);
+    write_atomic(&samples, |out| out.write_all(&packed))?;
     write_atomic(path, |out| out.write_all(text.as_bytes()))
 }
 

@@ -11,7 +11,7 @@ use super::{
     element::{DataSet, Encoding, Told, guess},
     tags::{self, syntax},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, io::is_named};
 
 const MAGIC: &[u8] = b"DICM";
 const PREAMBLE: usize = 128;
@@ -30,15 +30,13 @@ pub(super) struct File {
     pub(super) syntax: String,
 }
 
-/// Whether a file is DICOM by its mark, or looks like one without it.
+/// Whether a file is DICOM by its mark or, unless its name is of another format, by what its first
+/// element looks like.
 pub(in crate::io) fn is_dicom(path: &Path) -> bool {
     let mut start = Vec::new();
     let read = Open::open(path).and_then(|f| f.take(PREAMBLE as u64 + 4).read_to_end(&mut start));
-    read.is_ok() && starts_file(&start)
-}
-
-fn starts_file(start: &[u8]) -> bool {
-    start.get(PREAMBLE..).is_some_and(|b| b.starts_with(MAGIC)) || starts_data_set(start)
+    let marked = start.get(PREAMBLE..).is_some_and(|b| b.starts_with(MAGIC));
+    read.is_ok() && (marked || (starts_data_set(&start) && !is_named(path)))
 }
 
 /// Whether the first element is one of those that begin meta groups and data sets.

@@ -251,13 +251,13 @@ impl Scan {
         for row in 0..rows {
             for column in 0..columns {
                 let i = samples.len();
-                if tables.restart > 0 && i > 0 && i % tables.restart == 0 {
+                let fresh = i > 0 && i.is_multiple_of(tables.restart);
+                if fresh {
                     bits.restart()?;
                     first_row = row;
                 }
                 let before = |n: usize| i32::from(samples[i - n]);
-                let fresh = tables.restart > 0 && i % tables.restart == 0;
-                let prediction = if i == 0 || (fresh && row == first_row) {
+                let prediction = if i == 0 || fresh {
                     start
                 } else if row == first_row {
                     before(1)
@@ -318,7 +318,7 @@ impl Scan {
         let mut samples = vec![0; rows * columns];
         let mut level = 0i32;
         for block in 0..across * down {
-            if tables.restart > 0 && block > 0 && block % tables.restart == 0 {
+            if block > 0 && block.is_multiple_of(tables.restart) {
                 bits.restart()?;
                 level = 0;
             }

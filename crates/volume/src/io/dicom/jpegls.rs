@@ -116,10 +116,8 @@ pub(super) fn decode(bytes: &[u8], rows: usize, columns: usize) -> Told<Vec<u16>
                 samples.iter_mut().for_each(|sample| *sample <<= point & 15);
                 return Ok(samples);
             }
-            0xdd => {
-                if segment.iter().any(|&b| b != 0) {
-                    return Err("expected JPEG-LS without restarts, found them".into());
-                }
+            0xdd if segment.iter().any(|&b| b != 0) => {
+                return Err("expected JPEG-LS without restarts, found them".into());
             }
             _ => {}
         }

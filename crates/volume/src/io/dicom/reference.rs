@@ -32,7 +32,7 @@ use crate::{
 const APART_MM: f64 = 0.05;
 
 /// What every element of the patient and the study is copied as.
-const COPIED: [(u32, [u8; 2]); 13] = [
+const COPIED: [(u32, [u8; 2]); 12] = [
     (tags::SPECIFIC_CHARACTER_SET, *b"CS"),
     (tags::STUDY_DATE, *b"DA"),
     (tags::STUDY_TIME, *b"TM"),
@@ -44,7 +44,6 @@ const COPIED: [(u32, [u8; 2]); 13] = [
     (tags::PATIENT_SEX, *b"CS"),
     (tags::STUDY_INSTANCE_UID, *b"UI"),
     (tags::STUDY_ID, *b"SH"),
-    (tags::FRAME_OF_REFERENCE_UID, *b"UI"),
     (tags::POSITION_REFERENCE, *b"LO"),
 ];
 
@@ -181,6 +180,11 @@ impl Subject<'_> {
         for (tag, vr) in &COPIED {
             set.copy(*tag, vr, from);
         }
+        set.text(
+            tags::FRAME_OF_REFERENCE_UID,
+            b"UI",
+            &self.frame_of_reference(from),
+        );
         set.text(tags::SOP_CLASS_UID, b"UI", class)
             .text(
                 tags::SOP_INSTANCE_UID,
@@ -201,6 +205,12 @@ impl Subject<'_> {
             .text(tags::SERIAL_NUMBER, b"LO", "none")
             .text(tags::SOFTWARE_VERSIONS, b"LO", env!("CARGO_PKG_VERSION"));
         set
+    }
+
+    /// Of the series' space; a new one where the series, made anonymous, has lost its own.
+    pub(super) fn frame_of_reference(&self, from: &DataSet<'_>) -> String {
+        from.text(tags::FRAME_OF_REFERENCE_UID)
+            .unwrap_or_else(|| self.uid("frame of reference"))
     }
 
     /// The image that slice `z` comes from; `None` where it was resampled.

@@ -17,7 +17,7 @@ const STUDY_CLASS: &str = "1.2.840.10008.3.1.2.3.1";
 pub(super) fn elements(subject: &Subject<'_>, from: &DataSet<'_>) -> Told<Elements> {
     let mut set = subject.common(tags::STRUCTURE_SET_STORAGE, "RTSTRUCT", from);
     let [date, time] = &subject.made;
-    let frame_of_reference = from.text(tags::FRAME_OF_REFERENCE_UID).unwrap_or_default();
+    let frame_of_reference = subject.frame_of_reference(from);
     set.text(tags::STRUCTURE_SET_LABEL, b"SH", "crossmod")
         .text(tags::STRUCTURE_SET_DATE, b"DA", date)
         .text(tags::STRUCTURE_SET_TIME, b"TM", time)

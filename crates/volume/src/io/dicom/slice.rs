@@ -338,9 +338,7 @@ fn place(position: &[f64], directions: &[f64]) -> Told<Place> {
     let (row, column) = (DVec3::new(a, b, c), DVec3::new(d, e, f));
     let off = |v: f64| v.abs() > 1e-2;
     if off(row.length() - 1.0) || off(column.length() - 1.0) || off(row.dot(column)) {
-        return Err(format!(
-            "expected two directions of length 1 at right angles, found others"
-        ));
+        return Err("expected two directions of length 1 at right angles, found others".into());
     }
     // Files round to a few digits: made exact again.
     let row = row.normalize();

@@ -186,8 +186,8 @@ impl Header {
     }
 }
 
-/// The header of a new file, up to and with its last line.
-pub(super) fn text(grid: &Grid, storage: &Storage, data_file: &str) -> String {
+/// The header of a new file with so many bytes of compressed samples, up to and with its last line.
+pub(super) fn text(grid: &Grid, storage: &Storage, packed: usize, data_file: &str) -> String {
     let m = grid.world_from_voxel();
     // Adding 0 makes a 0 of -0.
     let lps = |v: DVec3| v * DVec3::new(-1.0, -1.0, 1.0) + DVec3::ZERO;
@@ -208,7 +208,7 @@ pub(super) fn text(grid: &Grid, storage: &Storage, data_file: &str) -> String {
     };
     format!(
         "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n\
-         CompressedData = True\nTransformMatrix = {}\nOffset = {}\nCenterOfRotation = 0 0 0\n\
+         CompressedData = True\nCompressedDataSize = {packed}\nTransformMatrix = {}\nOffset = {}\nCenterOfRotation = 0 0 0\n\
          AnatomicalOrientation = RAI\nElementSpacing = {}\nDimSize = {nx} {ny} {nz}\n\
          ElementType = MET_{kind}\nElementDataFile = {data_file}\n",
         columns.map(|c| line(c.normalize())).join(" "),
