@@ -173,11 +173,10 @@ pub(crate) fn metric_name(key: &str) -> String {
     match key {
         "dice" => "Dice".into(),
         "iou" => "IoU".into(),
-        "hausdorff_mm" => "Hausdorff distance, mm".into(),
+        "hausdorff_mm" => "Hausdorff, mm".into(),
         "hd95_mm" => "HD95, mm".into(),
         "assd_mm" => "ASSD, mm".into(),
         "nsd" => "NSD".into(),
-        "mae" | "psnr" | "ssim" => key.to_uppercase(),
         _ => key.replace('_', " "),
     }
 }
@@ -218,9 +217,7 @@ fn summary(value: Option<&Value>) -> String {
     if let Some(sd) = part("sd").and_then(Value::as_f64) {
         text.push_str(&format!(" ± {sd:.3}"));
     }
-    if let Some([low, high]) = part("interval")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
+    if let Some([low, high]) = part("ci").and_then(Value::as_array).map(Vec::as_slice)
         && let (Some(low), Some(high)) = (low.as_f64(), high.as_f64())
     {
         text.push_str(&format!(" [{low:.3}, {high:.3}]"));
@@ -253,7 +250,7 @@ mod tests {
                     ],
                     "labels": {
                         "0": {"name": "background", "dice": {"mean": 1.0}},
-                        "2": {"dice": {"mean": 0.2149, "sd": 0.1, "interval": [0.1, 0.3]}},
+                        "2": {"dice": {"mean": 0.2149, "sd": 0.1, "ci": [0.1, 0.3]}},
                     },
                     "mean": {"dice": 0.2149, "assd_mm": 12.5},
                 })),

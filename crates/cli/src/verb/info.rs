@@ -154,11 +154,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 }
 
 /// Slices of a volume under its labels.
-fn mosaic(
-    file: &Path,
-    options: &DicomOptions,
-    labels: Option<&Path>,
-) -> anyhow::Result<Sheet> {
+fn mosaic(file: &Path, options: &DicomOptions, labels: Option<&Path>) -> anyhow::Result<Sheet> {
     let (image, _) = io::read_image_with(file, options)?;
     let labels = labels.map(io::read_labels).transpose()?;
     let values = labels.iter().flat_map(|labels| labels.counts().into_keys());

@@ -129,19 +129,17 @@ fn segmented(
     });
     let processor = context.processor()?;
     let mut progress = context.progress()?;
-    let written = window::predict(
-        &run,
-        input,
-        output,
-        domain,
-        &processor,
-        &mut progress,
-    )
-    .map_err(after_files)?;
+    let written = window::predict(&run, input, output, domain, &processor, &mut progress)
+        .map_err(after_files)?;
     Ok(written)
 }
 
-fn planned(args: &Args, run: PathBuf, files: (&Path, &Path), context: &Context) -> anyhow::Result<usize> {
+fn planned(
+    args: &Args,
+    run: PathBuf,
+    files: (&Path, &Path),
+    context: &Context,
+) -> anyhow::Result<usize> {
     if args.domain.is_some() {
         return Err(Usage::error(format!(
             "expected --domain with a run of two modalities only, found one of one; leave it out: {}",
@@ -169,14 +167,9 @@ fn planned(args: &Args, run: PathBuf, files: (&Path, &Path), context: &Context) 
     };
     let processor = context.processor()?;
     let mut progress = context.progress()?;
-    let written = segment::predict_runs(
-        &roots,
-        files,
-        (wanted, changes),
-        &processor,
-        &mut progress,
-    )
-    .map_err(after_files)?;
+    let written =
+        segment::predict_runs(&roots, files, (wanted, changes), &processor, &mut progress)
+            .map_err(after_files)?;
     Ok(written)
 }
 

@@ -247,7 +247,7 @@ fn trilinear(image: &Image, [x, y, z]: [f64; 3]) -> Option<f32> {
     let [nx, ny, nz] = image.grid().shape();
     let place = |v: f64, n: usize| {
         let low = v.floor();
-        (low >= 0.0 && low + 1.0 < n as f64).then(|| (low as usize, (v - low) as f32))
+        (low >= 0.0 && low + 1.0 < n as f64).then_some((low as usize, (v - low) as f32))
     };
     let ((x, fx), (y, fy)) = (place(x, nx)?, place(y, ny)?);
     // The first and the last slice lie on the ends of the grid.

@@ -70,7 +70,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
 fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
     for _ in 0..=rng.below(6) {
         // Headers are at the beginning.
-        let span = if rng.bits() % 3 > 0 {
+        let span = if !rng.bits().is_multiple_of(3) {
             bytes.len().min(1200)
         } else {
             bytes.len()

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crossmod_learn::fit::{Manifest, Row, RunFolder, read_log};
-use crossmod_measure::evaluate_folders;
-use crossmod_report::page::{Curve, Facts, Finding, Page, Run};
+use crossmod_measure::{Bootstrap, Evaluation, Metric, Settings, evaluate_folders};
+use crossmod_report::page::{Comparison, Curve, Facts, Finding, Page, Run};
 use crossmod_volume::dataset::{self, Dataset, Severity};
 use serde_json::Value;
 
@@ -23,7 +23,8 @@ pub(super) struct Gathered {
     pub(super) predictions: Option<PathBuf>,
     log: Vec<Row>,
     metrics: Option<Value>,
-    evaluation: Option<Value>,
+    /// What was measured now.
+    measured: Option<Evaluation>,
     texts: Vec<(String, String)>,
 }
 
@@ -43,11 +44,11 @@ impl Gathered {
         let log = log.exists().then(|| read_log(&log)).transpose()?;
         let metrics = std::fs::read(run.file("metrics.json")).ok();
         let metrics: Option<Value> = metrics.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let evaluation = match (predictions, truth) {
+        let measured = match (predictions, truth) {
             (Some(predictions), Some(truth)) => {
-                Some(evaluate_folders(predictions, truth, None)?.to_json())
+                Some(evaluate_folders(predictions, truth, None, &settings())?)
             }
-            _ => metrics.as_ref().and_then(evaluation_in),
+            _ => None,
         };
         let validation = folder.join("validation");
         let text = |file: &str| {
@@ -63,7 +64,7 @@ impl Gathered {
                 .or_else(|| validation.is_dir().then_some(validation)),
             log: log.unwrap_or_default(),
             metrics,
-            evaluation,
+            measured,
             texts: ["recipe.toml", "plan.toml"]
                 .into_iter()
                 .filter_map(text)
@@ -75,8 +76,14 @@ impl Gathered {
         Run {
             name: self.name.clone(),
             curves: curves(&self.log),
-            evaluation: self.evaluation.clone(),
+            evaluation: self.evaluation(),
         }
+    }
+
+    /// What was measured now, else what the run says of itself.
+    fn evaluation(&self) -> Option<Value> {
+        let measured = self.measured.as_ref().map(Evaluation::to_json);
+        measured.or_else(|| evaluation_in(self.metrics.as_ref()?))
     }
 
     /// Steps, time, data and machine.
@@ -188,14 +195,19 @@ pub(super) fn page(runs: &[Gathered]) -> Page {
     Page {
         title: names.join(", "),
         summary: match runs {
-            [run] if run.evaluation.is_none() => {
+            [run] if run.evaluation().is_none() => {
                 "Nothing has been measured of this run yet.".to_owned()
             }
             [_] => String::new(),
-            _ => "Runs side by side, measured on the same cases.".to_owned(),
+            _ => {
+                "Runs side by side, measured on the same cases; p of Wilcoxon's signed-rank test, \
+                  two-sided."
+                    .to_owned()
+            }
         },
         findings: findings(runs),
         runs: runs.iter().map(Gathered::run).collect(),
+        comparisons: comparisons(runs),
         label_names: label_names(runs),
         facts: runs.iter().map(Gathered::facts).collect(),
         texts: runs.iter().flat_map(|run| run.texts.clone()).collect(),
@@ -204,10 +216,56 @@ pub(super) fn page(runs: &[Gathered]) -> Page {
     }
 }
 
+/// What is measured of predictions: overlap and surfaces, with intervals.
+fn settings() -> Settings {
+    Settings {
+        metrics: vec![
+            Metric::Dice,
+            Metric::Iou,
+            Metric::Hd95Mm,
+            Metric::AssdMm,
+            Metric::Nsd,
+        ],
+        bootstrap: Some(Bootstrap::default()),
+        ..Settings::default()
+    }
+}
+
+/// The Dice of every later run against that of the first, over labels and by label.
+fn comparisons(runs: &[Gathered]) -> Vec<Comparison> {
+    let mut measured = runs
+        .iter()
+        .filter_map(|run| Some((run, run.measured.as_ref()?)));
+    let Some((first, base)) = measured.next() else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (run, evaluation) in measured {
+        let compared = evaluation.against(base);
+        let labels = compared.labels.into_values();
+        let rows = std::iter::once(("mean".to_owned(), compared.mean)).chain(labels);
+        for (name, differences) in rows {
+            let dice = differences
+                .iter()
+                .find(|(metric, _)| *metric == Metric::Dice);
+            found.extend(dice.map(|(_, d)| Comparison {
+                what: format!("Dice, {}", name.replace('_', " ")),
+                runs: [first.name.clone(), run.name.clone()],
+                cases: d.n,
+                difference: d.median_difference,
+                p: d.p,
+            }));
+        }
+    }
+    found
+}
+
 /// Names of label values that evaluations have.
 fn label_names(runs: &[Gathered]) -> Vec<(u16, String)> {
-    let evaluations = runs.iter().filter_map(|run| run.evaluation.as_ref());
-    let labels = evaluations.filter_map(|e| e.get("labels")?.as_object());
+    let evaluations: Vec<Value> = runs.iter().filter_map(Gathered::evaluation).collect();
+    let labels = evaluations
+        .iter()
+        .filter_map(|e| e.get("labels")?.as_object());
     let names: BTreeMap<u16, String> = labels
         .flatten()
         .filter_map(|(value, label)| {
