@@ -38,8 +38,7 @@ use rayon::prelude::*;
 
 use super::{Dtype, Storage};
 use crate::{Error, Grid, Result};
-use slice::{Instance, Slice};
-use stack::Stack;
+use stack::{Member, Stack};
 
 pub(super) use file::is_dicom;
 pub use reference::{DicomObject, write_dicom_labels};
@@ -48,6 +47,9 @@ pub use series::{Series, list_series};
 
 /// So many voxels for each byte are what compression does to real images at best.
 const VOXELS_PER_BYTE: usize = 64;
+
+/// Frames of one file that are decoded one after the other.
+const FRAMES_AT_ONCE: usize = 16;
 
 /// Which series of several is read, and what is done with one that is no regular stack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,31 +108,40 @@ pub(super) fn read<T: Send>(
         if stack.grid.len() <= bytes.saturating_mul(VOXELS_PER_BYTE) {
             values.reserve_exact(stack.grid.len());
         }
-        for members in stack.members.chunks(2 * rayon::current_num_threads()) {
-            let planes = members
+        let jobs = jobs(&stack);
+        for some in jobs.chunks(2 * rayon::current_num_threads()) {
+            let planes = some
                 .par_iter()
-                .map(|member| {
-                    let (slice, instance) = (member.slice, member.instance);
-                    let values = stored(instance, slice)?.into_iter();
-                    values
-                        .map(|stored| convert(slice.slope * stored + slice.intercept))
-                        .collect::<std::result::Result<Vec<T>, _>>()
-                        .map_err(|message| Error::format(message, &instance.path))
+                .map(|members| {
+                    let mut values = Vec::new();
+                    for (member, plane) in members.iter().zip(stored(members)?) {
+                        let (slope, intercept) = (member.slice.slope, member.slice.intercept);
+                        for stored in plane {
+                            values.push(convert(slope * stored + intercept).map_err(
+                                |message| Error::format(message, &member.instance.path),
+                            )?);
+                        }
+                    }
+                    Ok(values)
                 })
-                .collect::<Result<Vec<_>>>()?;
+                .collect::<Result<Vec<Vec<T>>>>()?;
             planes.into_iter().for_each(|plane| values.extend(plane));
         }
         return Ok((stack.grid, values, storage));
     };
-    let slices = stack
-        .members
+    let slices = jobs(&stack)
         .par_iter()
-        .map(|member| {
-            let (slope, intercept) = (member.slice.slope, member.slice.intercept);
-            let stored = stored(member.instance, member.slice)?.into_iter();
-            Ok(stored.map(|v| (slope * v + intercept) as f32).collect())
+        .map(|members| {
+            let planes = members.iter().zip(stored(members)?);
+            let scaled = planes.map(|(member, plane)| {
+                let (slope, intercept) = (member.slice.slope, member.slice.intercept);
+                let values = plane.into_iter().map(|v| (slope * v + intercept) as f32);
+                values.collect()
+            });
+            Ok(scaled.collect())
         })
-        .collect::<Result<Vec<Vec<f32>>>>()?;
+        .collect::<Result<Vec<Vec<Vec<f32>>>>>()?;
+    let slices: Vec<Vec<f32>> = slices.into_iter().flatten().collect();
     let columns = stack
         .members
         .first()
@@ -143,8 +154,20 @@ pub(super) fn read<T: Send>(
     Ok((stack.grid, values, storage))
 }
 
-fn stored(instance: &Instance, slice: &Slice) -> Result<Vec<f64>> {
-    Ok(instance.values(&[slice.frame])?.pop().unwrap_or_default())
+/// Slices in order, a few of one file at a time.
+fn jobs<'a>(stack: &'a Stack<'_>) -> Vec<&'a [Member<'a>]> {
+    let of_one_file = |a: &Member<'_>, b: &Member<'_>| std::ptr::eq(a.instance, b.instance);
+    let runs = stack.members.chunk_by(of_one_file);
+    runs.flat_map(|run| run.chunks(FRAMES_AT_ONCE)).collect()
+}
+
+/// The values of slices of one file.
+fn stored(members: &[Member<'_>]) -> Result<Vec<Vec<f64>>> {
+    let frames: Vec<usize> = members.iter().map(|m| m.slice.frame).collect();
+    match members.first() {
+        Some(first) => first.instance.values(&frames),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The type of the samples, with the scaling that all slices share; real values where they differ.

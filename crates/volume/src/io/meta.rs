@@ -7,8 +7,8 @@
 //! samples and data in several files are refused. Written: zlib, little endian, in LPS.
 //!
 //! `TransformMatrix` holds the unit step of each axis in turn, and `Offset` the first voxel's
-//! centre, both in LPS mm whatever `AnatomicalOrientation` and `DistanceUnits` say: ITK looks at neither,
-//! nor at the `ElementToIntensityFunction…` of values.
+//! centre, both in LPS mm whatever `AnatomicalOrientation` and `DistanceUnits` say: ITK looks at
+//! neither, nor at the `ElementToIntensityFunction…` of values.
 
 mod header;
 

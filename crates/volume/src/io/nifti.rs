@@ -2,9 +2,10 @@
 //! byte order, plain or gzip.
 //!
 //! Source: the NIfTI-1 standard, `nifti1.h` of 2007 (<https://nifti.nimh.nih.gov/nifti-1>), and
-//! `nifti2.h` of 2011. Samples are x fastest; the affine is voxel index to RAS. Read: every whole and float type up
-//! to 64 bit, one volume. Written: little endian, with sform and, where it can say the same, qform;
-//! version 2 where an axis has more voxels than version 1 can say (32767). Extensions are skipped on reading and not kept.
+//! `nifti2.h` of 2011. Samples are x fastest; the affine is voxel index to RAS. Read: every whole
+//! and float type up to 64 bit, one volume. Written: little endian, with sform and, where it can say
+//! the same, qform; version 2 where an axis has more voxels than version 1 can say (32767).
+//! Extensions are skipped on reading and not kept.
 
 mod affine;
 mod header;

@@ -139,7 +139,7 @@ fn changed_files_are_read_or_refused() {
         ..DicomOptions::default()
     };
     let mut round = 0u32;
-    let (mut read, mut refused, mut slowest) = (0u64, 0u64, Duration::ZERO);
+    let (mut read, mut refused, mut slowest) = (0u64, 0u64, (Duration::ZERO, ""));
     loop {
         for (case, (name, bytes)) in seeds.iter().enumerate() {
             let mut rng = Rng::new(seed, case as u64, round);
@@ -159,7 +159,7 @@ fn changed_files_are_read_or_refused() {
                 read_image(&path),
                 read_image_with(&path, &options).map(|r| r.0),
             ];
-            slowest = slowest.max(begin.elapsed());
+            slowest = slowest.max((begin.elapsed(), name.as_str()));
             for result in results {
                 match result {
                     Ok(_) => read += 1,

@@ -175,8 +175,10 @@ fn every_brain_slice_is_read() {
 /// Number of voxels above 0 or sum, and the middle of those above 0 in RAS mm, as SimpleITK 2.5.7
 /// finds them.
 #[test]
-fn nrrd_files_hold_what_itk_reads() {
-    let Some(data) = data("NRRD") else { return };
+fn nrrd_and_meta_files_hold_what_itk_reads() {
+    let Some(data) = data("NRRD and MetaImage") else {
+        return;
+    };
     for (name, shape, sum, middle) in [
         (
             "hn_ct_masks/0522c0017/oncologist/Brain.nrrd",
@@ -201,6 +203,24 @@ fn nrrd_files_hold_what_itk_reads() {
             [82, 67, 13],
             27_811_967.0,
             [4.5638, -60.0329, -34.7731],
+        ),
+        (
+            "readers/mha_elastix/3DCT_lung_baseline_small.mha",
+            [57, 78, 64],
+            -99_576_319.0,
+            [71.6593, 31.5099, -1293.1764],
+        ),
+        (
+            "readers/mha_elastix/3DCT_lung_followup_mask.mha",
+            [115, 166, 131],
+            850_626.0,
+            [75.2221, 42.6099, -1228.9334],
+        ),
+        (
+            "readers/mha_elastix/2DMRI-T1_brain.mha",
+            [256, 256, 1],
+            2_660_536.0,
+            [-126.8415, -127.9921, 0.0],
         ),
     ] {
         let image = read_image(&data.join(name)).expect(name);

@@ -98,20 +98,17 @@ pub(super) fn stack(instances: &[Instance], resample: bool) -> Told<Stack<'_>> {
     members.sort_by(|a, b| along(a).total_cmp(&along(b)));
     without_doubles(&mut members, along, resample)?;
 
-    let findings = findings(&members, normal);
-    if let (Some(finding), false) = (findings, resample) {
-        return Err(finding);
-    }
-    let regular = Regular::of(&members, normal);
-    if regular.is_some_and(|r| r.holds(&members)) {
-        let (origin, step) = regular.map_or((DVec3::ZERO, normal), |r| (r.origin, r.step));
+    if let Some(regular) = Regular::of(&members, normal).filter(|r| r.holds(&members)) {
         return Ok(Stack {
-            grid: grid(&first, origin, step, members.len())?,
+            grid: grid(&first, regular.origin, regular.step, members.len())?,
             members,
             shifts: None,
         });
     }
-    upright(members, normal)
+    match finding(&members, normal) {
+        Some(finding) if !resample => Err(finding),
+        _ => upright(members, normal),
+    }
 }
 
 /// The mean step between slices and where the first lies.
@@ -159,7 +156,7 @@ impl Regular {
 }
 
 /// What is not regular about slices in order.
-fn findings(members: &[Member<'_>], normal: DVec3) -> Option<String> {
+fn finding(members: &[Member<'_>], normal: DVec3) -> Option<String> {
     let regular = Regular::of(members, normal)?;
     let mut steps: Vec<f64> = members
         .windows(2)
@@ -196,7 +193,7 @@ fn findings(members: &[Member<'_>], normal: DVec3) -> Option<String> {
     let odd = members
         .iter()
         .enumerate()
-        .find(|(z, m)| regular.off(*z, m) > regular.most_off())?;
+        .max_by(|(a, m), (b, n)| regular.off(*a, m).total_cmp(&regular.off(*b, n)))?;
     Some(format!(
         "expected slices on a straight line, found {} {:.3} mm beside it; {ASK}",
         odd.1.name(),
