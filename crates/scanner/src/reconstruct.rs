@@ -129,7 +129,7 @@ impl Default for Reconstruction {
             interpolation: Interpolation::default(),
             aperture: 0.6,
             water_mm: f64::from(attenuation::WATER_MM),
-            slab: 64,
+            slab: 128,
         }
     }
 }
