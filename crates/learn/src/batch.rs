@@ -2,6 +2,7 @@
 //! for supervised segmentation ([`patches`]).
 
 mod augment;
+mod case;
 pub mod patches;
 mod prepare;
 mod sampler;
@@ -9,6 +10,7 @@ mod slices;
 mod volumes;
 
 pub use augment::{AugmentConfig, AugmentDraw};
+pub(crate) use case::only_image;
 pub use patches::{Ahead, Drawn, PatchBatch, PatchConfig, PatchDraw, Patches, Synthetic};
 pub use prepare::{Prepared, pad_to, prepare};
 pub use sampler::{Batch, Order, Sampler};

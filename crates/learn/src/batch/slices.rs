@@ -1,12 +1,11 @@
 //! Every slice of one modality in memory, ready to be cropped.
 
-use std::collections::BTreeMap;
-
 use crossmod_volume::dataset::Case;
 use crossmod_volume::io;
 use crossmod_volume::space::{reorient_labels, resample_labels_linear};
 use rayon::prelude::*;
 
+use super::case::{indices, labels_on, only_image};
 use super::prepare::{pad_to, prepare, working_grid};
 use crate::plan::{Modality, Plan};
 use crate::{Error, Result};
@@ -122,14 +121,7 @@ impl Slices {
 type CaseSlices = (Vec<Vec<f32>>, Option<Vec<Vec<u8>>>);
 
 fn cut_case(case: &Case, modality: &Modality, plan: &Plan, labelled: bool) -> Result<CaseSlices> {
-    let [path] = case.images.as_slice() else {
-        let found = case.images.len();
-        let first = case.images.first().cloned().unwrap_or_default();
-        return Err(Error::data(
-            format!("expected one channel in case {}, found {found}", case.id),
-            &first,
-        ));
-    };
+    let path = only_image(case)?;
     let image = io::read_image(path)?;
     let grid = image.grid().clone();
     let prepared = prepare(image, modality, plan)?;
@@ -150,44 +142,10 @@ fn cut_case(case: &Case, modality: &Modality, plan: &Plan, labelled: bool) -> Re
             path,
         ));
     };
-    let labels = io::read_labels(label_path)?;
-    if !labels.grid().matches(
-        &grid,
-        0.5 * grid.spacing_mm().into_iter().fold(f64::MAX, f64::min),
-    ) {
-        return Err(Error::data(
-            format!(
-                "expected the grid of the image ({:?} voxels), found {:?} voxels or another place; \
-                 run `crossmod check` and resample the label map",
-                grid.shape(),
-                labels.grid().shape()
-            ),
-            label_path,
-        ));
-    }
+    let labels = labels_on(&grid, label_path)?;
     let upright = reorient_labels(&labels, prepared.orientation);
     let working = resample_labels_linear(&upright, &working_grid(upright.grid(), plan)?);
-    let index: BTreeMap<u16, u8> = plan
-        .classes
-        .iter()
-        .zip(0u8..)
-        .map(|(class, i)| (class.value, i))
-        .collect();
-    let classes = working
-        .data()
-        .iter()
-        .map(|value| index.get(value).copied().ok_or(*value))
-        .collect::<std::result::Result<Vec<u8>, u16>>()
-        .map_err(|value| {
-            let known: Vec<u16> = index.keys().copied().collect();
-            Error::data(
-                format!(
-                    "expected label values {known:?} as in dataset.json, found {value}; correct \
-                     the file or add the label"
-                ),
-                label_path,
-            )
-        })?;
+    let classes = indices(working.data(), &plan.classes, label_path)?;
     let area = from[0] * from[1];
     let cut = classes
         .chunks(area)

@@ -1,7 +1,5 @@
 //! Whole volumes of one modality in memory, all of one size.
 
-use std::collections::BTreeMap;
-
 use crossmod_volume::dataset::Case;
 use crossmod_volume::rng::{Rng, case_id};
 use crossmod_volume::space::{
@@ -12,8 +10,9 @@ use crossmod_volume::{Grid, Image, io};
 use rayon::prelude::*;
 
 use super::Order;
+use super::case::{indices, labels_on, only_image};
+use crate::Result;
 use crate::plan::{Class, Modality};
-use crate::{Error, Result};
 
 /// One volume, `[z][y][x]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,12 +170,7 @@ fn load(
     (spacing_mm, shape): (f64, [usize; 3]),
     classes: &[Class],
 ) -> Result<Volume> {
-    let [path] = case.images.as_slice() else {
-        let found = case.images.len();
-        let first = case.images.first().cloned().unwrap_or_default();
-        let message = format!("expected one channel in case {}, found {found}", case.id);
-        return Err(Error::data(message, &first));
-    };
+    let path = only_image(case)?;
     let image = io::read_image(path)?;
     let grid = image.grid().clone();
     let prepared = prepare_volume(image, modality, spacing_mm)?;
@@ -188,29 +182,11 @@ fn load(
             classes: None,
         });
     };
-    let labels = io::read_labels(label)?;
-    let finest = grid.spacing_mm().into_iter().fold(f64::MAX, f64::min);
-    if !labels.grid().matches(&grid, 0.5 * finest) {
-        let message = "expected the grid of the image, found another; run `crossmod check` and \
-                       resample the label map";
-        return Err(Error::data(message, label));
-    }
+    let labels = labels_on(&grid, label)?;
     let upright = reorient_labels(&labels, Orientation::RAS);
     let working = resample_labels_linear(&upright, prepared.image.grid());
-    let index: BTreeMap<u16, u16> = classes.iter().zip(0..).map(|(c, i)| (c.value, i)).collect();
-    let found: Vec<u16> = working
-        .data()
-        .iter()
-        .map(|value| index.get(value).copied().ok_or(*value))
-        .collect::<std::result::Result<_, u16>>()
-        .map_err(|value| {
-            let known: Vec<&u16> = index.keys().collect();
-            let message = format!(
-                "expected label values {known:?} as in dataset.json, found {value}; correct the \
-                 file or add the label"
-            );
-            Error::data(message, label)
-        })?;
+    let found = indices(working.data(), classes, label)?;
+    let found: Vec<u16> = found.into_iter().map(u16::from).collect();
     Ok(Volume {
         image: values,
         classes: Some(centred(&found, from, shape, 0)),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crossmod_volume::dataset::{Case, Dataset};
+use crossmod_volume::dataset::Dataset;
 use crossmod_volume::io::{self, Storage};
 use crossmod_volume::shape::{Components, Neighbourhood};
 use crossmod_volume::space::Certainty;
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{AnyRecipe, Readable, run_that, wrong};
+use crate::batch::only_image;
 use crate::device::Processor;
 use crate::fit::RunFolder;
 use crate::fit::manifest::{Manifest, Used};
@@ -244,16 +245,6 @@ pub(super) fn label(
     )?;
     run.write_json("metrics.json", &summary)?;
     Ok(summary)
-}
-
-fn only_image(case: &Case) -> Result<&PathBuf> {
-    let [path] = case.images.as_slice() else {
-        let found = case.images.len();
-        let first = case.images.first().cloned().unwrap_or_default();
-        let message = format!("expected one channel in case {}, found {found}", case.id);
-        return Err(Error::data(message, &first));
-    };
-    Ok(path)
 }
 
 /// What each run finds in the image and in its copies.
