@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crossmod_volume::dataset::Dataset;
+use crossmod_volume::dataset::{Dataset, stem_and_ending};
 use crossmod_volume::io::{self, Storage};
 use crossmod_volume::shape::{Components, Neighbourhood};
 use crossmod_volume::space::Certainty;
@@ -160,8 +160,8 @@ impl Segmenter {
     }
 }
 
-/// Labels the training images of `source` into `out`, which becomes a dataset. What is there from
-/// before an interruption stays.
+/// Labels the training images of `source` into `out`, which becomes a dataset. After an interruption
+/// it begins anew.
 pub(super) fn label(
     recipe: &PseudoRecipe,
     source: &Path,
@@ -198,7 +198,7 @@ pub(super) fn label(
         left_out: BTreeMap::new(),
         judged: 0.0,
     };
-    let mut foreground = [0u64; 2];
+    let (mut foreground, mut ending) = ([0u64; 2], ".nii.gz");
     for (i, case) in dataset.training.iter().enumerate() {
         if progress.cancelled() {
             return Err(Error::Interrupted { step: 0 });
@@ -226,7 +226,9 @@ pub(super) fn label(
             let name = path.file_name().unwrap_or_default();
             let copy = images.join(name);
             fs::copy(path, &copy).map_err(|e| Error::io("copy the image", e, &copy))?;
-            io::write_labels(&labels.join(format!("{}.nii.gz", case.id)), &judged)?;
+            // As the image is stored, so that the dataset is of one format.
+            ending = stem_and_ending(path).map_or(ending, |(_, ending)| ending);
+            io::write_labels(&labels.join(format!("{}{ending}", case.id)), &judged)?;
             summary.kept.push(case.id.clone());
         }
         progress.update((i + 1) as f64 / dataset.training.len() as f64, &case.id);
@@ -241,7 +243,7 @@ pub(super) fn label(
     let channel = dataset.channels.first().map_or("image", String::as_str);
     run.write_json(
         "dataset.json",
-        &description(channel, &classes, ignore, summary.kept.len()),
+        &description((channel, ending), &classes, ignore, summary.kept.len()),
     )?;
     run.write_json("metrics.json", &summary)?;
     Ok(summary)
@@ -325,7 +327,12 @@ fn judge(
     Ok(Labels::new(first.grid().clone(), values)?)
 }
 
-fn description(channel: &str, classes: &BTreeMap<u16, String>, ignore: u16, cases: usize) -> Value {
+fn description(
+    (channel, ending): (&str, &str),
+    classes: &BTreeMap<u16, String>,
+    ignore: u16,
+    cases: usize,
+) -> Value {
     let mut labels: Map<String, Value> = classes
         .iter()
         .map(|(value, name)| (name.clone(), json!(value)))
@@ -335,7 +342,7 @@ fn description(channel: &str, classes: &BTreeMap<u16, String>, ignore: u16, case
         "channel_names": {"0": channel},
         "labels": labels,
         "numTraining": cases,
-        "file_ending": ".nii.gz",
+        "file_ending": ending,
     })
 }
 
@@ -400,8 +407,9 @@ mod tests {
     #[test]
     fn the_ignored_label_comes_last() {
         let classes = BTreeMap::from([(0, "background".to_owned()), (4, "a".to_owned())]);
-        let value = description("MR", &classes, 5, 3);
+        let value = description(("MR", ".png"), &classes, 5, 3);
         assert_eq!(value["labels"]["ignore"], 5);
         assert_eq!(value["labels"]["a"], 4);
+        assert_eq!(value["file_ending"], ".png");
     }
 }

@@ -318,6 +318,9 @@ mod tests {
                     std::fs::write(root.join(file), b"").expect("a file");
                 }
             }
+            let json = r#"{"channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1},
+                "file_ending": ".nii"}"#;
+            std::fs::write(root.join("dataset.json"), json).expect("a file");
             Dataset::open(&root).expect("a dataset")
         };
         let data = Data {
