@@ -179,7 +179,7 @@ fn geometry(
             format!("{:?}", grid.shape()),
             format!("{:?}, as in {name}", reference.shape()),
             format!(
-                "{}, where both show one study; else export them again",
+                "{}; right where both show one study, else export them again",
                 by("like")
             ),
         ));
