@@ -137,7 +137,7 @@ impl Page {
     /// The page as HTML.
     ///
     /// # Errors
-    /// [`Error::Template`](crate::Error::Template) where the page cannot be put together.
+    /// [`Error::Page`](crate::Error::Page) where the page cannot be put together.
     pub fn html(&self) -> Result<String> {
         let mut environment = Environment::new();
         // The ending turns on HTML escaping.

@@ -67,6 +67,28 @@ impl Generator {
         self.recipe.steps.iter().any(Step::cuts)
     }
 
+    /// The values in a scene, and their structures once the recipe's `target` steps have said what is
+    /// learnt of them.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] where such a step names what the scene has not.
+    pub fn learnt(&self, scene: &Scene) -> Result<BTreeMap<u16, Structure>> {
+        let mut told = Scene {
+            labels: scene.labels.clone(),
+            structures: scene.structures.clone(),
+            scan: None,
+            image: None,
+            patch: None,
+        };
+        let targets = |step: &&Step| matches!(step, Step::Target(_));
+        for step in self.recipe.steps.iter().filter(targets) {
+            // It draws nothing.
+            step.draw(&told, &mut Rng::new(0, 0, 0))?.apply(&mut told)?;
+        }
+        let values = told.labels.counts().into_keys();
+        Ok(values.map(|value| (value, told.structure(value))).collect())
+    }
+
     /// The image `number` of a case. What it is depends on the recipe, its seed, the case's name and
     /// the number, and on nothing else.
     ///

@@ -178,7 +178,10 @@ fn description(dataset: &Dataset) -> Vec<Finding> {
     let file = dataset.root.join("dataset.json");
     let mut findings = Vec::new();
     let present = dataset.training.len() as u64;
-    if let Some(declared) = dataset.num_training.filter(|&n| n != present) {
+    // nnU-Net counts cases to learn from: a dataset without label maps may say 0.
+    let labelled = dataset.labelled().len() as u64;
+    let right = |n: u64| n == present || n == labelled;
+    if let Some(declared) = dataset.num_training.filter(|&n| !right(n)) {
         findings.push(Finding::new(
             Severity::Warning,
             &file,

@@ -70,8 +70,7 @@ impl Synthetic {
     /// [`Error::Recipe`] where what is to be learnt of the case is not in the plan.
     pub fn add(&mut self, part: usize, id: &str, scene: Scene) -> Result<()> {
         let scene = self.plan.scene(scene)?;
-        for value in scene.labels.counts().into_keys() {
-            let structure = scene.structure(value);
+        for structure in self.parts[part].generator.learnt(&scene)?.into_values() {
             if !self.values.contains(&structure.target) {
                 return Err(Error::Recipe(format!(
                     "expected labels of the plan, {:?}, to be learnt of {id}, found {} for {}; \

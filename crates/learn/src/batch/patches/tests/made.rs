@@ -109,4 +109,9 @@ fn what_the_plan_does_not_know_is_refused() {
     let part = synthetic.begin(generator(FLAT));
     let error = synthetic.add(part, "a", scene()).expect_err("label 2");
     assert!(error.to_string().contains("found 2"), "{error}");
+
+    // What a target step merges is learnt as something that the plan knows.
+    let merged = format!("[[steps]]\nstep = \"target\"\nmerge = {{ \"2\" = 1 }}\n{FLAT}");
+    let part = synthetic.begin(generator(&merged));
+    synthetic.add(part, "a", scene()).expect("a known label");
 }
