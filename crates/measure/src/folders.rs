@@ -33,9 +33,10 @@ const BYTES_PER_VOXEL: usize = 16;
 /// Predictions without a truth are listed in [`Evaluation::unmatched`].
 ///
 /// # Errors
-/// [`Error::Files`] where a truth has no prediction, there is no truth, a file is compared with a
-/// folder, or a pair does not lie on one grid; [`Error::Volume`] where a file, that `dataset.json`
-/// included, cannot be read.
+/// [`Error::Files`](crate::Error::Files) where a truth has no prediction, there is no truth, a file
+/// is compared with a folder, or a pair does not lie on one grid;
+/// [`Error::Volume`](crate::Error::Volume) where a file, that `dataset.json` included, cannot be
+/// read.
 pub fn evaluate_folders(
     prediction: &Path,
     truth: &Path,

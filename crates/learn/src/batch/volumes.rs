@@ -102,7 +102,8 @@ impl Volumes {
     /// keeps their draws apart from other volumes'.
     ///
     /// # Errors
-    /// [`Error::Data`] where a label map lies on another grid or holds a value that is no class;
+    /// [`Error::Data`](crate::Error::Data) where a label map lies on another grid or holds a value
+    /// that is no class;
     /// what reading gives.
     pub fn load(
         cases: &[(Case, bool)],
