@@ -73,4 +73,4 @@ for kind in [np.uint8, np.uint16, np.int16]:
     case(f"jpeg2000 {np.dtype(kind)}", data, decoded)
     boxed = imagecodecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="jp2")
     case(f"jpeg2000 {np.dtype(kind)} in boxes", boxed, imagecodecs.jpeg2k_decode(boxed))
-print(json.dumps(out))
+print("[\n" + ",\n".join(map(json.dumps, out)) + "\n]")

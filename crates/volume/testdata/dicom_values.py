@@ -48,4 +48,4 @@ for folder in ["pydicom", "highdicom_seg", "rt_utils", "dcmqi_seg", "ct_ge_tilt_
                 }
             )
 out.sort(key=lambda o: o["file"])
-print(json.dumps(out, indent=0))
+print("[\n" + ",\n".join(map(json.dumps, out)) + "\n]")

@@ -89,4 +89,4 @@ out = [
     by_hand("int.mha", {"ElementType": "MET_LONG"}, np.arange(24).astype("<i4").tobytes()),
     by_hand("scaled.mha", {"ElementToIntensityFunctionSlope": "2"}, bytes24),
 ]
-print(json.dumps(out, indent=1))
+print("[\n" + ",\n".join(map(json.dumps, out)) + "\n]")

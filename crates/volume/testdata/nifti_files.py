@@ -45,6 +45,11 @@ def nifti(kind, cls, order="<", matrix=affine, qform_only=False):
     return image
 
 
+def keep(name):
+    with open(name, "w") as file:
+        file.write("[\n" + ",\n".join(map(json.dumps, out)) + "\n]\n")
+
+
 out = [
     case("two.nii", nifti(np.int16, nib.Nifti2Image), ["two.nii"]),
     case("two_big.nii.gz", nifti(np.float64, nib.Nifti2Image, ">"), ["two_big.nii.gz"]),
@@ -55,10 +60,10 @@ out = [
 scaled = nib.Nifti2Image(values(np.float64) * 0.37 - 2, affine)
 scaled.set_data_dtype(np.int16)
 out.append(case("scaled.nii", scaled, ["scaled.nii"]))
-json.dump(out, open("nifti_files.json", "w"), indent=1)
+keep("nifti_files.json")
 
 out = []
 for kind in [np.uint8, np.int16, np.int32, np.float32]:
     name = f"{np.dtype(kind)}.mg" + ("z" if kind is not np.int16 else "h")
     out.append(case(name, nib.MGHImage(values(kind), affine), [name]))
-json.dump(out, open("mgh_files.json", "w"), indent=1)
+keep("mgh_files.json")

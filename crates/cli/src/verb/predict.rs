@@ -82,7 +82,13 @@ fn of_series(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let options = args.dicom.options();
     let scratch = Scratch::beside(&args.output)?;
     let series = args.input.file_stem().unwrap_or_default().to_string_lossy();
-    let image = scratch.file(&format!("{series}.nii"));
+    // The result in a folder ends as its image does.
+    let ending = if is_dicom_name(&args.output) {
+        "nii"
+    } else {
+        "nii.gz"
+    };
+    let image = scratch.file(&format!("{series}.{ending}"));
     let (read, storage) = io::read_image_with(&args.input, &options)?;
     io::write_image(&image, &read, &storage)?;
     drop(read);
