@@ -201,7 +201,7 @@ fn pages_work_in_a_browser() {
     trial.run(REPORT).exits(0);
     let viewer = Viewer::start(&trial);
     let file = format!("file://{}", trial.path("run/report.html").display());
-    for (url, case) in [(&file, "b"), (&viewer.url, "a")] {
+    for (url, case) in [(&file, "b"), (&viewer.url, "a_0000")] {
         let output = Command::new(&browser)
             .args(["--headless=new", "--no-sandbox", "--use-angle=swiftshader"])
             .args(["--enable-unsafe-swiftshader", "--virtual-time-budget=60000"])

@@ -29,7 +29,8 @@ let chooseCase = () => {};
       if (x === undefined || y === undefined) return (x === undefined) - (y === undefined);
       return (x < y ? -1 : x > y ? 1 : 0) * (state.down ? -1 : 1);
     });
-    const columns = [["name", "case"], ["mean", `mean ${DATA.metrics[0]?.name ?? ""}`], ...labels.map((l) => [l.value, l.name])];
+    const measured = main === undefined ? [] : [["mean", `mean ${DATA.metrics[0].name}`], ...labels.map((l) => [l.value, l.name])];
+    const columns = [["name", "case"], ...measured];
     const head = html("tr", {}, ...columns.map(([by, text]) => {
       const sort = html("button", { type: "button", class: "plain" }, text);
       sort.addEventListener("click", () => { state.down = state.by === by && !state.down; state.by = by; draw(); });
@@ -39,9 +40,8 @@ let chooseCase = () => {};
     const body = sorted.map((row) => {
       const open = html("button", { type: "button", class: "plain" }, row.name);
       open.addEventListener("click", () => chooseCase(row.name));
-      const line = html("tr", { "data-case": row.name }, html("th", { scope: "row" }, open), html("td", {}, shown(row.mean)),
-        ...labels.map((l) => html("td", {}, shown(row.found[l.value]?.[main]))));
-      return line;
+      const cells = measured.map(([by]) => html("td", {}, shown(by === "mean" ? row.mean : row.found[by]?.[main])));
+      return html("tr", { "data-case": row.name }, html("th", { scope: "row" }, open), ...cells);
     });
     place.replaceChildren(html("table", {}, html("thead", {}, head), html("tbody", {}, ...body)));
     return sorted.map((row) => row.name);
@@ -54,7 +54,7 @@ let chooseCase = () => {};
     const box = document.getElementById("case");
     const parts = [html("h3", {}, name)];
     if (found.picture) parts.push(html("img", { alt: `Slices of ${name} with predictions and truth`, src: `data:image/png;base64,${found.picture}` }));
-    else parts.push(html("p", { class: "soft" }, "no pictures of this case are in the page"));
+    else if (!found.volumes) parts.push(html("p", { class: "soft" }, "no pictures of this case are in the page"));
     box.replaceChildren(...parts);
     document.dispatchEvent(new CustomEvent("case", { detail: found }));
   };
