@@ -12,7 +12,9 @@
 //! is inverted at the uniform number. The second normal is the electronic noise. Plain arithmetic
 //! throughout: results are the same for any vector length, order and number of threads.
 
-use super::math::{exp, ln, sin_cos_of_turn};
+use crossmod_volume::elementary::{exp, ln};
+
+use super::math::sin_cos_of_turn;
 use crate::simd::{Kernel, Lanes, Level};
 
 /// Expected counts from which the expansion is used.

@@ -8,12 +8,13 @@
 //! the line integral that a thickness of water measures to that thickness times water's
 //! attenuation on the scale of HU.
 
+use crossmod_volume::elementary::exp;
+
 use super::Spectrum;
 use super::material::Material;
 use crate::attenuation::WATER_MM;
 use crate::geometry::Scanner;
 use crate::photons::Tube;
-use crate::photons::math::exp;
 use crate::photons::quanta::{logarithm, transmit};
 use crate::simd::{Kernel, Lanes, Level};
 
