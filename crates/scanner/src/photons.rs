@@ -8,9 +8,9 @@
 
 mod detector;
 mod dose;
-pub(crate) mod math;
 pub(crate) mod quanta;
 mod tube;
+pub(crate) mod turn;
 
 use crossmod_volume::rng::Rng;
 use rand_distr::{Distribution, Poisson};

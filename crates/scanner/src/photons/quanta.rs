@@ -14,7 +14,7 @@
 
 use crossmod_volume::elementary::{exp, ln};
 
-use super::math::sin_cos_of_turn;
+use super::turn::sin_cos_of_turn;
 use crate::simd::{Kernel, Lanes, Level};
 
 /// Expected counts from which the expansion is used.
