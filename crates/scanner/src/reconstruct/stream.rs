@@ -156,17 +156,18 @@ impl<'a> Stream<'a> {
         let tiles: Vec<_> = side(b)
             .flat_map(|b| side(a).map(move |a| [a, b.clone()]))
             .collect();
-        let columns: Vec<Vec<f32>> = tiles
+        let blocks: Vec<Vec<f32>> = tiles
             .par_iter()
             .map_init(Tile::default, |tile, at| {
-                tile.backproject(
+                let columns = tile.backproject(
                     level,
                     &self.backprojector,
                     views,
                     &pixels,
                     at.clone(),
                     stride,
-                )
+                );
+                self.layers(&columns, stride, slab.depth)
             })
             .collect();
         let (strides, first, downwards) = self.lattice.strides();
@@ -178,17 +179,31 @@ impl<'a> Stream<'a> {
                 first + away
             }
         };
-        for ([a, b], columns) in tiles.iter().zip(&columns) {
-            for voxel in 0..slab.depth {
-                for (row, b) in b.clone().enumerate() {
-                    let start = up(voxel) + b * strides[1];
-                    let columns = &columns[row * a.len() * stride + voxel..];
-                    for (i, a) in a.clone().enumerate() {
-                        image[start + a * strides[0]] = columns[i * stride] * self.scale - 1000.0;
+        for ([a, b], layers) in tiles.iter().zip(&blocks) {
+            for (number, row) in layers.chunks_exact(a.len()).enumerate() {
+                let (voxel, b) = (number / b.len(), b.start + number % b.len());
+                let start = up(voxel) + b * strides[1] + a.start * strides[0];
+                if strides[0] == 1 {
+                    image[start..start + row.len()].copy_from_slice(row);
+                } else {
+                    for (i, value) in row.iter().enumerate() {
+                        image[start + i * strides[0]] = *value;
                     }
                 }
             }
         }
+    }
+
+    /// Columns `[pixel][z]`, filled up to `stride`, as layers `[z][pixel]` in HU.
+    fn layers(&self, columns: &[f32], stride: usize, depth: usize) -> Vec<f32> {
+        let pixels = columns.len() / stride;
+        let mut layers = vec![0.0; pixels * depth];
+        for (pixel, column) in columns.chunks_exact(stride).enumerate() {
+            for (layer, value) in layers.chunks_exact_mut(pixels).zip(column) {
+                layer[pixel] = value * self.scale - 1000.0;
+            }
+        }
+        layers
     }
 }
 
