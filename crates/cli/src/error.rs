@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use anstyle::{AnsiColor, Style};
+
 use crate::output;
 
 /// Exit code of findings and of failed or interrupted runs.
@@ -32,7 +34,9 @@ impl std::error::Error for Usage {}
 /// Prints a failure on stderr, with `json` also on stdout, and gives its exit code.
 pub(crate) fn report(failure: &anyhow::Error, json: bool) -> ExitCode {
     let lines = messages(failure);
-    output::stderr(&format!("error: {}", lines.join("\n  because: ")));
+    let (mark, cause) = (AnsiColor::Red.on_default().bold(), Style::new().bold());
+    let because = format!("\n  {cause}because:{cause:#} ");
+    output::stderr(&format!("{mark}error:{mark:#} {}", lines.join(&because)));
     if json {
         // Where stdout is what failed, stderr has told it.
         let _ = output::json(&serde_json::json!({ "error": lines.join(": ") }));

@@ -22,7 +22,8 @@ pub(crate) fn json<T: serde::Serialize>(value: &T) -> anyhow::Result<()> {
     text(&serde_json::to_string_pretty(value)?)
 }
 
-/// Prints a line on stderr; there is nowhere to report that it failed.
+/// Prints a line on stderr; there is nowhere to report that it failed. Colours in it are for terminals
+/// alone, and for none where `NO_COLOR` is set.
 pub(crate) fn stderr(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(anstream::stderr().lock(), "{line}");
 }

@@ -18,6 +18,7 @@ mod start;
 pub(crate) mod structure;
 mod supervised;
 mod synseg;
+mod verdict;
 
 use std::path::PathBuf;
 
@@ -46,6 +47,7 @@ pub use start::{resume, start};
 pub use supervised::Supervised;
 pub use synseg::SynSeg;
 pub(crate) use synseg::{Learner, scalar};
+pub use verdict::{Verdict, verdicts};
 
 /// A recipe that is part of the program.
 macro_rules! built_in {

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::page::{Comparison, Run};
+use crate::page::{Comparison, Guard, Run};
 
 /// Keys of a case's label that are counts or volumes, not measures of quality.
 const COUNTS: [&str; 6] = [
@@ -164,6 +164,35 @@ pub(crate) fn comparison_table(comparisons: &[Comparison]) -> Option<Table> {
         head: ["measure", "cases", "median difference", "p"]
             .map(str::to_owned)
             .into(),
+        rows,
+    })
+}
+
+/// A row for each guard.
+pub(crate) fn guard_table(guards: &[Guard]) -> Option<Table> {
+    let best = guards.iter().any(|guard| guard.at_best.is_some());
+    let figure = |value: Option<f32>| value.map_or("–".to_owned(), |v| format!("{v:.3}"));
+    let rows: Vec<Vec<String>> = guards
+        .iter()
+        .map(|guard| {
+            let verdict = if guard.bad { "bad" } else { "good" };
+            let mut row = vec![
+                guard.run.clone(),
+                guard.figure.replace("guard_", "").replace('_', ", "),
+                verdict.to_owned(),
+                figure(Some(guard.last)),
+            ];
+            row.extend(best.then(|| figure(guard.at_best)));
+            row.extend([guard.wanted.clone(), guard.meaning.clone()]);
+            row
+        })
+        .collect();
+    let mut head = vec!["run", "guard", "last look is", "last look"];
+    head.extend(best.then_some("most consistent look"));
+    head.extend(["wanted", "what it is"]);
+    (!rows.is_empty()).then(|| Table {
+        caption: "What was watched of the translators, on the same few patches".into(),
+        head: head.into_iter().map(str::to_owned).collect(),
         rows,
     })
 }

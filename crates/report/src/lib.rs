@@ -10,6 +10,7 @@ mod font;
 pub mod page;
 pub mod planes;
 pub mod sheet;
+pub mod tensorboard;
 pub mod tile;
 pub mod volumes;
 

@@ -40,6 +40,8 @@ pub struct Page {
     pub runs: Vec<Run>,
     /// Tests between runs.
     pub comparisons: Vec<Comparison>,
+    /// What was watched of translators.
+    pub guards: Vec<Guard>,
     /// Names of label values where the runs' evaluations have none.
     pub label_names: Vec<(u16, String)>,
     /// Cases that can be looked at; others are in the table alone.
@@ -102,6 +104,25 @@ pub struct Comparison {
     pub p: Option<f64>,
 }
 
+/// What a guard of translators says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Guard {
+    /// The run, with its stage where it has several.
+    pub run: String,
+    /// The figure's name in the log.
+    pub figure: String,
+    /// What it is.
+    pub meaning: String,
+    /// What it should be.
+    pub wanted: String,
+    /// At the last look.
+    pub last: f32,
+    /// Where weights are chosen by consistency: at the look that is most consistent.
+    pub at_best: Option<f32>,
+    /// Whether the last is bad.
+    pub bad: bool,
+}
+
 /// A case that can be looked at.
 #[derive(Debug, Clone, Default)]
 pub struct CaseShown {
@@ -154,11 +175,14 @@ impl Page {
                 png => base64::encode(&picture.png),
             }
         });
+        let shown = |table: evaluated::Table| {
+            context! { caption => table.caption, head => table.head, rows => table.rows }
+        };
         let tables: Vec<Content> = evaluated
             .tables()
             .into_iter()
             .chain(evaluated::comparison_table(&self.comparisons))
-            .map(|table| context! { caption => table.caption, head => table.head, rows => table.rows })
+            .map(shown)
             .collect();
         let findings = self.findings.iter().map(|finding| {
             context! {
@@ -182,6 +206,7 @@ impl Page {
             tables,
             cases => !cases.is_empty(),
             agreement => evaluated.has_volumes(),
+            guards => evaluated::guard_table(&self.guards).map(shown),
             curves => self.runs.iter().any(|run| !run.curves.is_empty()),
             pictures => pictures.collect::<Vec<_>>(),
             facts => facts.collect::<Vec<_>>(),

@@ -301,6 +301,7 @@ fn show(
         cases: usize::MAX,
         keep: Keep::Inside,
     };
+    let gathered = sources.gathered(progress)?;
     let page = Page {
         title: "crossmod demo".into(),
         summary: "Phantoms in two modalities: CT with labels, MR without. A segmentor trained on \
@@ -313,7 +314,7 @@ fn show(
             png: sheet,
         }],
         commands: vec![format!("crossmod demo --seed {}", args.seed)],
-        ..sources.page(progress)?
+        ..sources.page(&gathered, progress)?
     };
     Ok(page.write(&args.out.join("report.html"))?)
 }

@@ -2,6 +2,8 @@
 
 mod cases;
 mod gather;
+mod logs;
+mod translations;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -16,9 +18,12 @@ use crate::context::{Context, Outcome};
 use crate::error::Usage;
 use crate::progress::Bar;
 use gather::Gathered;
+use logs::Events;
 
 /// Cases that can be looked at, unless it is said how many.
 const CASES: usize = 12;
+/// Cases of each modality that are translated for the page, unless it is said how many.
+const TRANSLATED: usize = 4;
 /// How often `--watch` looks at the log.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -33,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(5);
     crossmod report runs/liver\n  \
     crossmod report runs/source-only runs/synseg --predictions out/source-only \
     --predictions out/synseg --truth data/labelsTs --images data/imagesTs\n  \
-    crossmod report runs/liver --watch")]
+    crossmod report runs/liver --watch --tensorboard events")]
 pub(crate) struct Args {
     /// The runs' folders
     #[arg(required = true, value_name = "RUN")]
@@ -53,6 +58,9 @@ pub(crate) struct Args {
     /// How many cases can be looked at: three in four the worst, the others the best
     #[arg(long, value_name = "N", default_value_t = CASES)]
     cases: usize,
+    /// Of a run with translators, how many cases of each modality are translated to be looked at
+    #[arg(long, value_name = "N", default_value_t = TRANSLATED)]
+    translations: usize,
     /// Put volumes into a folder beside the page rather than into it
     #[arg(long)]
     beside: bool,
@@ -62,6 +70,10 @@ pub(crate) struct Args {
     /// Write the page again while the run trains, until Ctrl-C
     #[arg(long)]
     watch: bool,
+    /// Write the curves of training as TensorBoard's event files, too, each run into a folder in this
+    /// one; with --watch they grow as the run trains
+    #[arg(long, value_name = "FOLDER")]
+    tensorboard: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
@@ -94,9 +106,25 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             .with_context(|| format!("could not make the folder: {}", folder.display()))?;
     }
     let mut progress = context.progress()?;
+    let (mut events, mut findings) = (Vec::new(), None);
+    let (mut weights, mut pictures) = (Vec::new(), Vec::new());
     loop {
         let seen = changed(&args.runs);
-        let mut page = sources.page(&mut progress)?;
+        let gathered = sources.gathered(&mut progress)?;
+        if let Some(folder) = &args.tensorboard {
+            write_events(&gathered, folder, &mut events)?;
+        }
+        let mut page = sources.page(&gathered, &mut progress)?;
+        // The data stay as they are while a run trains.
+        let found = || gather::findings(&gathered);
+        page.findings.clone_from(findings.get_or_insert_with(found));
+        let saved = modified(&args.runs, |log| log.with_file_name("weights"));
+        if args.translations > 0 && saved != weights {
+            weights = saved;
+            let (most, processor) = (args.translations, context.processor()?);
+            pictures = translations::sheets(&gathered, most, &processor, &mut progress)?;
+        }
+        page.pictures.clone_from(&pictures);
         page.refresh = args.watch.then_some(LOOK.as_secs() as u32 * 2);
         page.write(&out)?;
         if !args.watch {
@@ -118,13 +146,36 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// When each run's log and results were written last.
-fn changed(runs: &[PathBuf]) -> Vec<Option<SystemTime>> {
-    let files = ["log.jsonl", "metrics.json"];
+/// When each run's logs and results were written last.
+fn changed(runs: &[PathBuf]) -> [Vec<Option<SystemTime>>; 2] {
+    [
+        modified(runs, |log| log.to_owned()),
+        modified(runs, |log| log.with_file_name("metrics.json")),
+    ]
+}
+
+/// When what lies beside each log of each run was written last.
+fn modified(runs: &[PathBuf], beside: fn(&Path) -> PathBuf) -> Vec<Option<SystemTime>> {
+    let logs = runs.iter().flat_map(|run| logs::places(run));
     let time = |path: PathBuf| path.metadata().and_then(|m| m.modified()).ok();
-    runs.iter()
-        .flat_map(|run| files.map(|file| time(run.join(file))))
-        .collect()
+    logs.map(|(_, log)| time(beside(&log))).collect()
+}
+
+/// Adds what is new in the logs of runs to TensorBoard's event files in `folder`.
+fn write_events(runs: &[Gathered], folder: &Path, events: &mut Vec<Events>) -> anyhow::Result<()> {
+    for run in runs {
+        for log in &run.logs {
+            match events.iter_mut().find(|events| events.are_of(log)) {
+                Some(events) => events.update(log)?,
+                None => {
+                    let mut place = folder.join(&run.name);
+                    place.extend(&log.stage);
+                    events.push(Events::of(log, &place)?);
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a page is made of.
@@ -145,18 +196,23 @@ pub(super) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    /// Reads the runs, measures predictions where there is a truth, and draws the cases.
-    pub(super) fn page(&self, progress: &mut Bar) -> anyhow::Result<Page> {
+    /// Reads the runs and measures predictions where there is a truth.
+    pub(super) fn gathered(&self, progress: &mut Bar) -> anyhow::Result<Vec<Gathered>> {
         progress.stage("reading runs");
-        let mut gathered = Vec::new();
-        for (i, run) in self.runs.iter().enumerate() {
+        let runs = self.runs.iter().enumerate();
+        runs.map(|(i, run)| {
             let predictions = self.predictions.get(i).map(PathBuf::as_path);
-            gathered.push(Gathered::of(run, predictions, self.truth)?);
-        }
-        let mut page = gather::page(&gathered);
+            Gathered::of(run, predictions, self.truth)
+        })
+        .collect()
+    }
+
+    /// A page on them, with the cases drawn; without findings about the data.
+    pub(super) fn page(&self, gathered: &[Gathered], progress: &mut Bar) -> anyhow::Result<Page> {
+        let mut page = gather::page(gathered);
         if self.cases > 0 {
             progress.stage("drawing cases");
-            let files = cases::Files::of(&gathered, self.images, self.truth)?;
+            let files = cases::Files::of(gathered, self.images, self.truth)?;
             let chosen = files.chosen(&page.runs, self.cases);
             for (i, case) in chosen.iter().enumerate() {
                 progress.update(i as f64 / chosen.len() as f64, case);

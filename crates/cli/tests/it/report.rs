@@ -17,7 +17,7 @@ fn trial() -> Trial {
     let rows: Vec<String> = (0..50)
         .map(|step| {
             let row = json!({"step": step, "epoch": 1, "learning_rate": 0.01, "seconds": step,
-                "losses": {"segmentation": 1.0 / f64::from(step + 1)}});
+                "losses": {"segmentation": 1.0 / f64::from(step + 1), "guard_change": 0.004}});
             row.to_string()
         })
         .collect();
@@ -73,6 +73,22 @@ fn a_report_has_numbers_cases_curves_and_the_way_back() {
         .run(&format!("{REPORT} --beside --out p/r.html"))
         .exits(0);
     assert!(trial.path("p/volumes/a-truth.js").is_file());
+}
+
+#[test]
+fn guards_are_judged_and_curves_given_to_tensorboard() {
+    let trial = trial();
+    trial
+        .run("report run --no-viewer --tensorboard events")
+        .exits(0);
+    let page = std::fs::read_to_string(trial.path("run/report.html")).expect("a page");
+    assert!(page.contains("id=\"h-guards\"") && page.contains("<td>bad</td>"));
+    let files = std::fs::read_dir(trial.path("events/run")).expect("a folder of events");
+    let files: Vec<_> = files.map(|f| f.expect("a file").path()).collect();
+    assert_eq!(files.len(), 1);
+    let events = std::fs::read(&files[0]).expect("events");
+    let tags = events.windows(12).filter(|w| *w == b"segmentation");
+    assert_eq!(tags.count(), 50);
 }
 
 #[test]
@@ -219,9 +235,40 @@ fn pages_work_in_a_browser() {
             "{url}: {}",
             said.stderr
         );
+        if url == &viewer.url {
+            let (tinted, all) = tinted(&browser, url, &trial.path("page.png"));
+            assert!(
+                tinted > 500 && tinted < all / 5,
+                "{tinted} of {all} pixels have a label's colour"
+            );
+        }
         if url == &file {
             assert!(dom.matches("<svg").count() >= 3, "three charts");
             assert!(dom.contains("Slices of b with predictions and truth"));
         }
     }
+}
+
+/// Of a picture of a page: how many pixels have a warm colour as the first label and the crosshair have,
+/// and how many there are.
+fn tinted(browser: &std::ffi::OsStr, url: &str, to: &std::path::Path) -> (usize, usize) {
+    let done = Command::new(browser)
+        .args(["--headless=new", "--no-sandbox", "--use-angle=swiftshader"])
+        .args(["--enable-unsafe-swiftshader", "--virtual-time-budget=60000"])
+        .args(["--window-size=1000,1000", "--hide-scrollbars"])
+        .arg(format!("--screenshot={}", to.display()))
+        .arg(url)
+        .output();
+    assert!(done.expect("the browser starts").status.success());
+    let file = std::fs::File::open(to).expect("a picture");
+    let mut reader = png::Decoder::new(BufReader::new(file))
+        .read_info()
+        .expect("a PNG");
+    let mut pixels = vec![0; reader.output_buffer_size().expect("a small picture")];
+    let info = reader.next_frame(&mut pixels).expect("pixels");
+    let samples = info.color_type.samples();
+    let pixels = pixels[..info.buffer_size()].chunks_exact(samples);
+    let all = pixels.len();
+    let warm = pixels.filter(|p| i32::from(p[0]) > i32::from(p[2]) + 25);
+    (warm.count(), all)
 }

@@ -15,6 +15,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::structure::{Counts, Learning, Structure, most_likely};
+use super::verdict::{CHANGE, DIVERSITY, INVERSION, KEPT};
 use crate::batch::{Batch, Sampler};
 use crate::fit::{Losses, RunFolder, State};
 use crate::net::weights::Named;
@@ -194,23 +195,23 @@ impl Guard {
 
     /// Notes what has become bad.
     fn tell(&mut self, [inversion, change, diversity]: [f32; 3], worst: Option<(usize, f64)>) {
-        let lost = worst.filter(|(_, share)| *share < super::structure::LOST);
+        let lost = worst.filter(|(_, share)| KEPT.broken_by(*share as f32));
         let class = lost.map_or("", |(class, _)| self.names[class].as_str());
         let share = lost.map_or(0.0, |(_, share)| share);
         let troubles = [
             (
-                inversion > 0.5,
+                INVERSION.broken_by(inversion),
                 format!(
                     "guard: contrast may be inverted: what is darkest becomes brighter by \
                      {inversion:.2} of the range; raise loss.lambda_identity"
                 ),
             ),
             (
-                change < 0.01,
+                CHANGE.broken_by(change),
                 format!("guard: images are passed on unchanged, but for {change:.3} of the range"),
             ),
             (
-                diversity < 0.1,
+                DIVERSITY.broken_by(diversity),
                 format!(
                     "guard: translations collapse: they differ {diversity:.2} times as much as \
                      their images"

@@ -67,6 +67,8 @@
       const image = await NVImage.loadFromBase64({ base64: await volume(found.volumes.image), name: "image.nii.gz", colormap: "gray" });
       const overlays = await Promise.all(found.volumes.overlays.map(async (o) => {
         const labels = await NVImage.loadFromBase64({ base64: await volume(o.where), name: "labels.nii.gz", opacity: 0 });
+        // As labels, not as a measure: else values between colours are mixed, and background is tinted.
+        labels.hdr.intent_code = 1002;
         labels.setColormapLabel(colours());
         return labels;
       }));

@@ -3,25 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crossmod_learn::fit::{Manifest, Row, RunFolder, read_log};
+use crossmod_learn::fit::{Budget, Manifest, RunFolder};
 use crossmod_measure::{Bootstrap, Evaluation, Metric, Settings, evaluate_folders};
-use crossmod_report::page::{Comparison, Curve, Facts, Finding, Page, Run};
+use crossmod_report::page::{Comparison, Facts, Finding, Page, Run};
 use crossmod_volume::dataset::{self, Dataset, Severity};
 use serde_json::Value;
 
+use super::logs::Log;
 use super::name_of;
 
 /// Most findings about data that a page shows.
 const MOST_FINDINGS: usize = 20;
 
 /// One run.
-pub(super) struct Gathered {
+pub(in crate::verb) struct Gathered {
     pub(super) name: String,
     pub(super) folder: PathBuf,
     pub(super) manifest: Option<Manifest>,
     /// What it predicted, as label maps.
     pub(super) predictions: Option<PathBuf>,
-    log: Vec<Row>,
+    pub(super) logs: Vec<Log>,
     metrics: Option<Value>,
     /// What was measured now.
     measured: Option<Evaluation>,
@@ -40,8 +41,6 @@ impl Gathered {
             .file("manifest.json")
             .exists()
             .then(|| Manifest::load(&run));
-        let log = run.file("log.jsonl");
-        let log = log.exists().then(|| read_log(&log)).transpose()?;
         let metrics = std::fs::read(run.file("metrics.json")).ok();
         let metrics: Option<Value> = metrics.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let measured = match (predictions, truth) {
@@ -62,7 +61,7 @@ impl Gathered {
             predictions: predictions
                 .map(Path::to_owned)
                 .or_else(|| validation.is_dir().then_some(validation)),
-            log: log.unwrap_or_default(),
+            logs: Log::of(folder)?,
             metrics,
             measured,
             texts: ["recipe.toml", "plan.toml"]
@@ -75,7 +74,7 @@ impl Gathered {
     fn run(&self) -> Run {
         Run {
             name: self.name.clone(),
-            curves: curves(&self.log),
+            curves: self.logs.iter().flat_map(Log::curves).collect(),
             evaluation: self.evaluation(),
         }
     }
@@ -98,11 +97,13 @@ impl Gathered {
         {
             say("recipe", kind.to_owned());
         }
-        if let Some(last) = self.log.last() {
-            let steps = number("steps").unwrap_or(last.step as f64 + 1.0);
-            let seconds = number("seconds").unwrap_or(last.seconds);
-            let time = crate::progress::duration(std::time::Duration::from_secs_f64(seconds));
-            say("trained", format!("{steps} steps in {time}"));
+        for log in &self.logs {
+            if let Some(last) = log.rows.last() {
+                let steps = number("steps").unwrap_or(last.step as f64 + 1.0);
+                let seconds = number("seconds").unwrap_or(last.seconds);
+                let time = crate::progress::duration(std::time::Duration::from_secs_f64(seconds));
+                say(&log.named("trained"), format!("{steps} steps in {time}"));
+            }
         }
         if let Some(rate) = number("patches_per_second") {
             say("patches per second", format!("{rate:.2}"));
@@ -139,8 +140,15 @@ impl Gathered {
                 command.push_str(&format!(" {flag} {}", quoted(path)));
             }
         }
-        if let Some(last) = self.log.last() {
-            command.push_str(&format!(" --steps {}", last.step + 1));
+        // As many steps; those of several stages follow from what was asked for.
+        let taken = match self.logs.as_slice() {
+            [log] => log.rows.last().map(|last| Budget::Steps(last.step + 1)),
+            _ => manifest.budget,
+        };
+        match taken {
+            Some(Budget::Steps(steps)) => command.push_str(&format!(" --steps {steps}")),
+            Some(Budget::Minutes(minutes)) => command.push_str(&format!(" --minutes {minutes}")),
+            None => {}
         }
         command.push_str(&format!(" --out {}-again", quoted(&self.folder)));
         Some(command)
@@ -168,28 +176,7 @@ fn evaluation_in(metrics: &Value) -> Option<Value> {
         .cloned()
 }
 
-/// Each loss, and the learning rate, over steps.
-fn curves(log: &[Row]) -> Vec<Curve> {
-    let names: BTreeSet<&String> = log.iter().flat_map(|row| row.losses.keys()).collect();
-    let of = |name: &String, value: &dyn Fn(&Row) -> Option<f32>| Curve {
-        name: name.clone(),
-        points: log
-            .iter()
-            .filter_map(|row| Some([row.step as f64, f64::from(value(row)?)]))
-            .filter(|point| point[1].is_finite())
-            .collect(),
-    };
-    let losses = names
-        .into_iter()
-        .map(|name| of(name, &|row| row.losses.get(name).copied()));
-    let rate = of(&"learning rate".to_owned(), &|row| Some(row.learning_rate));
-    losses
-        .chain([rate])
-        .filter(|curve| !curve.points.is_empty())
-        .collect()
-}
-
-/// The page of some runs, without cases.
+/// The page of some runs, without cases and findings.
 pub(super) fn page(runs: &[Gathered]) -> Page {
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
     Page {
@@ -205,7 +192,10 @@ pub(super) fn page(runs: &[Gathered]) -> Page {
                     .to_owned()
             }
         },
-        findings: findings(runs),
+        guards: runs
+            .iter()
+            .flat_map(|run| run.logs.iter().flat_map(|log| log.guards(&run.name)))
+            .collect(),
         runs: runs.iter().map(Gathered::run).collect(),
         comparisons: comparisons(runs),
         label_names: label_names(runs),
@@ -277,7 +267,7 @@ fn label_names(runs: &[Gathered]) -> Vec<(u16, String)> {
 }
 
 /// What is wrong with the datasets that the runs were trained on and that are still there.
-fn findings(runs: &[Gathered]) -> Vec<Finding> {
+pub(super) fn findings(runs: &[Gathered]) -> Vec<Finding> {
     let manifests = runs.iter().filter_map(|run| run.manifest.as_ref());
     let folders: BTreeSet<&PathBuf> = manifests
         .flat_map(|m| m.source.iter().chain(&m.target))
@@ -334,24 +324,6 @@ mod tests {
         assert_eq!(
             evaluation_in(&json!({"steps": 2, "validation": null})),
             None
-        );
-    }
-
-    #[test]
-    fn curves_have_every_loss_and_leave_out_what_is_no_number() {
-        let row = |step, value| Row {
-            step,
-            epoch: 1,
-            learning_rate: 0.5,
-            seconds: 0.0,
-            losses: [("cycle".to_owned(), value)].into(),
-        };
-        let found = curves(&[row(0, 2.0), row(1, f32::NAN), row(2, 1.0)]);
-        assert_eq!(found[0].name, "cycle");
-        assert_eq!(found[0].points, [[0.0, 2.0], [2.0, 1.0]]);
-        assert_eq!(
-            (found[1].name.as_str(), found[1].points.len()),
-            ("learning rate", 3)
         );
     }
 
