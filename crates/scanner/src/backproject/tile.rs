@@ -41,6 +41,7 @@ pub(crate) struct Tile {
     nodes: Vec<f32>,
     sums: Vec<f32>,
     weights: Vec<f32>,
+    columns: Vec<f32>,
 }
 
 /// The nodes that a tile uses in one direction: from `corner` on, `[t][s]`.
@@ -61,17 +62,21 @@ impl Tile {
         pixels: &Pixels,
         [a, b]: [Range<usize>; 2],
         stride: usize,
-    ) -> Vec<f32> {
-        let mut out = vec![0.0; a.len() * b.len() * stride];
+    ) -> &[f32] {
+        let mut out = std::mem::take(&mut self.columns);
+        out.clear();
+        out.resize(a.len() * b.len() * stride, 0.0);
         self.find(of, pixels, [a, b]);
-        if self.pixels.is_empty() {
-            return out;
-        }
+        let directions = if self.pixels.is_empty() {
+            0..0
+        } else {
+            0..of.half_turn
+        };
         self.sums.clear();
         self.sums.resize(stride + SLACK, 0.0);
         self.weights.clear();
         self.weights.resize(stride + SLACK, 0.0);
-        for direction in 0..of.half_turn {
+        for direction in directions {
             level.run(Direction {
                 tile: self,
                 of,
@@ -82,7 +87,8 @@ impl Tile {
                 out: &mut out,
             });
         }
-        out
+        self.columns = out;
+        &self.columns
     }
 
     /// Finds the pixels in the field of view.

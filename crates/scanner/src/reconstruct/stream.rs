@@ -167,7 +167,7 @@ impl<'a> Stream<'a> {
                     at.clone(),
                     stride,
                 );
-                self.layers(&columns, stride, slab.depth)
+                self.layers(columns, stride, slab.depth)
             })
             .collect();
         let (strides, first, downwards) = self.lattice.strides();
