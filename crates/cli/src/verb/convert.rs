@@ -9,6 +9,7 @@ use crossmod_volume::space::{
     resample_aligned, resample_image, resample_labels_aligned, resample_labels_linear,
 };
 use crossmod_volume::{Grid, Image, Labels, io};
+use glam::{DMat4, DVec3};
 use serde_json::json;
 
 use crate::context::{Context, Outcome};
@@ -40,6 +41,10 @@ pub(crate) struct Args {
     /// wrong header
     #[arg(long, value_name = "FILE", conflicts_with = "like")]
     header: Option<PathBuf>,
+    /// Leave the samples alone and make voxels so many times as large along the axes of IN, such as
+    /// 0.6,0.6,1: repairs a header that states a wrong size
+    #[arg(long, value_name = "X,Y,Z", value_parser = spacing, conflicts_with = "header")]
+    scale: Option<[f64; 3]>,
     /// Write this value where a sample is not finite
     #[arg(long, value_name = "VALUE", allow_negative_numbers = true)]
     finite: Option<f32>,
@@ -128,7 +133,7 @@ fn run_labels(args: &Args) -> anyhow::Result<Grid> {
         let table: BTreeMap<u16, u16> = args.map.iter().copied().collect();
         labels = labels.renamed(&table);
     }
-    if let Some(grid) = grid_of(args.header.as_deref())? {
+    if let Some(grid) = stated(args, labels.grid())? {
         labels = labels.placed(&grid)?;
     }
     if let Some(orientation) = args.orient {
@@ -153,7 +158,7 @@ fn run_image(args: &Args) -> anyhow::Result<Grid> {
     if let Some(value) = args.finite {
         image = finite(image, value);
     }
-    if let Some(grid) = grid_of(args.header.as_deref())? {
+    if let Some(grid) = stated(args, image.grid())? {
         image = image.placed(&grid)?;
     }
     if let Some(orientation) = args.orient {
@@ -174,6 +179,15 @@ fn finite(image: Image, value: f32) -> Image {
     image.map(|v| if v.is_finite() { v } else { value })
 }
 
+/// The place that the options state for samples on a grid.
+fn stated(args: &Args, grid: &Grid) -> anyhow::Result<Option<Grid>> {
+    let Some(by) = args.scale else {
+        return grid_of(args.header.as_deref());
+    };
+    let larger = grid.world_from_voxel() * DMat4::from_scale(DVec3::from_array(by));
+    Ok(Some(Grid::new(grid.shape(), larger)?))
+}
+
 fn grid_of(file: Option<&Path>) -> anyhow::Result<Option<Grid>> {
     Ok(file.map(io::read_grid).transpose()?.map(|(grid, _)| grid))
 }
@@ -183,6 +197,7 @@ fn run_dataset(args: &Args, dataset: &Dataset, context: &Context) -> anyhow::Res
         || args.spacing.is_some()
         || args.like.is_some()
         || args.header.is_some()
+        || args.scale.is_some()
         || args.finite.is_some()
         || args.labels;
     if changes {
