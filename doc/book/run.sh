@@ -14,10 +14,8 @@
 #
 # Nothing is to learn here, only to run. So arguments are changed on their way to the program:
 #
-#   --minutes M                  becomes --steps 2
-#   demo                         gets --steps 2
-#   train NAME                   becomes train NAME-small, where there is such a recipe
-#   train segment                gets a small net (see `crossmod` below)
+#   --minutes M           becomes --steps 2
+#   demo                  gets --steps 2
 set -euo pipefail
 
 book=$(cd "$(dirname "$0")" && pwd)
@@ -27,30 +25,23 @@ if [ ! -x "$program" ]; then
   exit 2
 fi
 PROGRAM=$(cd "$(dirname "$program")" && pwd)/$(basename "$program")
-RECIPES=$(cd "$book/../../recipes" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/work"
 SAID=$folder/said
-export PROGRAM RECIPES SAID
+export PROGRAM SAID
 
 # The program, its arguments made small.
 crossmod() {
-  local arguments=() verb=${1:-} previous=''
+  local arguments=() argument
   for argument in "$@"; do
-    if [ "$previous" = --minutes ]; then
-      arguments[${#arguments[@]} - 1]=--steps
+    if [ "${arguments[*]: -1}" = --minutes ]; then
+      arguments[-1]=--steps
       argument=2
-    elif [ "$verb $previous" = 'train train' ] && [ -e "$RECIPES/$argument-small.toml" ]; then
-      argument+=-small
     fi
     arguments+=("$argument")
-    previous=$argument
   done
-  case "$verb ${2:-}" in
-    demo*) arguments+=(--steps 2) ;;
-    'train segment') arguments+=(--set plan.base_features=4 --ram 500MB) ;;
-  esac
+  [ "${1:-}" != demo ] || arguments+=(--steps 2)
   (exec -a crossmod "$PROGRAM" "${arguments[@]}")
 }
 
