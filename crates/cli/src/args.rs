@@ -129,6 +129,24 @@ mod tests {
     }
 
     #[test]
+    fn every_verb_shows_examples_and_all_of_them_are_understood() {
+        for verb in Cli::command().get_subcommands() {
+            let name = verb.get_name();
+            let help = verb.get_after_help().or(verb.get_after_long_help());
+            let help = help.map(ToString::to_string).unwrap_or_default();
+            let lines = help.lines().map(str::trim);
+            let examples: Vec<&str> = lines.filter(|l| l.starts_with("crossmod ")).collect();
+            assert!(!examples.is_empty() || name == "bench", "{name}");
+            for example in examples {
+                let words = example.split_whitespace().map(|w| w.trim_matches('\''));
+                let words = words.take_while(|word| *word != ">");
+                let parsed = Cli::try_parse_from(words);
+                assert!(parsed.is_ok(), "{example}: {:?}", parsed.err());
+            }
+        }
+    }
+
+    #[test]
     fn quiet_and_verbose_exclude_each_other() {
         assert!(Cli::try_parse_from(["crossmod", "-q", "-v", "info", "x"]).is_err());
         assert!(Cli::try_parse_from(["crossmod", "info", "x", "-q"]).is_ok());

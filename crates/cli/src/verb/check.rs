@@ -10,6 +10,9 @@ use crate::context::{Context, Outcome};
 /// Opens every image and label map of a dataset and tells what would go wrong later. Exits with
 /// 1 where there are errors.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod check ct/\n  \
+    crossmod check mr/ --against ct/")]
 pub(crate) struct Args {
     /// The dataset's folder
     dataset: PathBuf,

@@ -12,6 +12,7 @@ use crossmod_volume::{Grid, Image, Labels, io};
 use glam::{DMat4, DVec3};
 use serde_json::json;
 
+use super::info::labels;
 use crate::context::{Context, Outcome};
 use crate::dicom::{DicomArgs, ObjectArgs, is_dicom_name};
 use crate::error::Usage;
@@ -20,6 +21,13 @@ use crate::error::Usage;
 /// layout. Geometry and type of samples are kept where the format can hold them. OUT may be IN, which
 /// is how `crossmod check` says to repair a file.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod convert series/ scan.nii.gz\n  \
+    crossmod convert scan.nrrd scan.nii.gz --orient LPS --spacing 1.5,1.5,1.5\n  \
+    crossmod convert label.nii.gz label.nii.gz --labels --like scan.nii.gz\n  \
+    crossmod convert wrong.nii.gz right.nii.gz --header scan.nii.gz\n  \
+    crossmod convert found.nii.gz found.dcm --reference series/ --name 1=liver\n  \
+    crossmod convert Task03_Liver/ Dataset003_Liver/")]
 pub(crate) struct Args {
     /// A volume, a DICOM series, a folder of PNG slices, or the folder of a dataset
     #[arg(value_name = "IN")]
@@ -105,7 +113,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let grid = if args.labels || args.reference.is_some() {
         run_labels(args)?
     } else {
-        run_image(args)?
+        run_image(args, context)?
     };
     let (out, code) = (args.output.display(), Orientation::of(&grid).to_string());
     let value = json!({
@@ -153,7 +161,7 @@ fn run_labels(args: &Args) -> anyhow::Result<Grid> {
     Ok(labels.grid().clone())
 }
 
-fn run_image(args: &Args) -> anyhow::Result<Grid> {
+fn run_image(args: &Args, context: &Context) -> anyhow::Result<Grid> {
     let (mut image, storage) = io::read_image_with(&args.input, &args.dicom.options())?;
     if let Some(value) = args.finite {
         image = finite(image, value);
@@ -163,6 +171,11 @@ fn run_image(args: &Args) -> anyhow::Result<Grid> {
     }
     if let Some(orientation) = args.orient {
         image = reorient_image(&image, orientation);
+    }
+    if (args.spacing.is_some() || args.like.is_some()) && labels(image.data()).is_some() {
+        context.note(
+            "the samples are few whole numbers, as label maps have; --labels keeps them from being mixed",
+        );
     }
     if let Some(mm) = args.spacing {
         let grid = grid_with_spacing(image.grid(), mm)?;

@@ -84,6 +84,10 @@ const COMMON: [&str; 14] = [
 /// one adapted to the MR, and one on the MR's own labels; measures all three on unseen MR; and
 /// shows it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod demo\n  \
+    crossmod demo --minutes 1 --out look\n  \
+    crossmod demo --seed 2 --steps 500 --out repeatable")]
 pub(crate) struct Args {
     /// The folder to make
     #[arg(long, value_name = "FOLDER", default_value = "demo")]

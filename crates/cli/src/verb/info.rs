@@ -17,6 +17,11 @@ use crate::error::Usage;
 /// Tells shape, spacing, orientation, type and range of volumes, the values of label maps, and
 /// the cases and labels of datasets.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod info scan.nii.gz\n  \
+    crossmod info dicom/ --json\n  \
+    crossmod info ct/ mr/\n  \
+    crossmod info scan.nii.gz --png look.png --labels organs.nii.gz")]
 pub(crate) struct Args {
     /// Volumes, DICOM series, folders of PNG slices, or datasets
     #[arg(required = true, value_name = "FILE")]
@@ -284,7 +289,7 @@ impl Volume {
 }
 
 /// Voxels by value where the samples can be labels.
-fn labels(data: &[f32]) -> Option<BTreeMap<u16, usize>> {
+pub(super) fn labels(data: &[f32]) -> Option<BTreeMap<u16, usize>> {
     let mut counts = BTreeMap::new();
     for &value in data {
         let whole = value.fract() == 0.0 && (0.0..=f32::from(u16::MAX)).contains(&value);

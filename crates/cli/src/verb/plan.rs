@@ -17,6 +17,9 @@ use crate::error::Usage;
 /// where patches show little of a case, plan_coarse.toml too, for a first look at a coarser
 /// resolution.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod plan ct/ --out plan\n  \
+    crossmod plan ct/ --out plan --ram 4GB")]
 pub(crate) struct Args {
     /// The dataset's folder, or a folder of label maps to synthesise images from
     dataset: PathBuf,

@@ -18,6 +18,9 @@ use crate::error::Usage;
 
 /// Segments images with a trained run; each result lies on its image's own grid.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod predict runs/synseg mr/imagesTs predictions\n  \
+    crossmod predict runs/fold0 scan.nii.gz organs.nii.gz --with runs/fold1 --uncertainty")]
 pub(crate) struct Args {
     /// The folder of a trained run
     run: PathBuf,

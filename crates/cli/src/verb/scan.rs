@@ -31,6 +31,8 @@ const WHOLE: std::ops::RangeInclusive<f32> = -32768.0..=32767.0;
 /// them on their own grids. Beside each result, NAME.scan.json holds every setting and what was
 /// drawn; of a folder, running the command again scans what is missing.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod scan ct.nii.gz low-dose.nii.gz --mas 20")]
 pub(crate) struct Args {
     /// A volume in Hounsfield units, or a folder of them
     #[arg(value_name = "IN")]

@@ -17,6 +17,10 @@ use crate::error::Usage;
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 #[command(disable_help_subcommand = true)]
+#[command(after_help = "Examples:\n  \
+    crossmod synth synthseg --labels maps/ --sheet look.png\n  \
+    crossmod synth ct-textures --labels maps/ --out made --count 4\n  \
+    crossmod synth fit --labels ct/labelsTr --images ct/imagesTr --out prior.toml")]
 pub(crate) struct Args {
     #[command(subcommand)]
     other: Option<Other>,

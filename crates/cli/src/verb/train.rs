@@ -14,6 +14,11 @@ use crate::progress::duration;
 /// Trains a run. A run is a folder with the resolved recipe, the plan, weights, a log and all
 /// that is needed to continue.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod train synseg-small --source ct/ --target mr/ --out runs/synseg --minutes 60\n  \
+    crossmod train segment --source ct/ --out runs/ct --fold 0 --minutes 600\n  \
+    crossmod train segment --source maps/ --synth synthseg --out runs/maps --minutes 600\n  \
+    crossmod train --resume --out runs/synseg")]
 pub(crate) struct Args {
     /// segment, labels-only, synseg, two-stage, cyclegan, cut, cut-two-stage, essnet-liver,
     /// ssim-prostate, shape-consistency, self-train, source-only, target-supervised; most also as

@@ -12,6 +12,9 @@ use crate::context::{Context, Outcome};
 
 /// Translates images with a trained run; each result lies on its image's own grid.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    crossmod translate runs/synseg ct/imagesTr like-mr\n  \
+    crossmod translate runs/synseg mr.nii.gz like-ct.nii.gz --direction target-to-source")]
 pub(crate) struct Args {
     /// The folder of a trained run that has translators
     run: PathBuf,

@@ -261,6 +261,10 @@ fn a_volume_turned_and_back_is_the_same() {
     let json = trial.run("convert back.nii fine.nii --labels --spacing 0.5,2,3 --json");
     assert_eq!(json.exits(0).json()["shape"], json!([8, 1, 1]));
     assert_eq!(read("fine.nii").data(), [0, 0, 1, 1, 1, 1, 0, 0]);
+    let mixed = trial
+        .run("convert back.nii mixed.nii --spacing 0.5,2,3")
+        .exits(0);
+    assert!(mixed.stderr.contains("--labels"), "{mixed:?}");
     // A header that states half the width.
     let json = trial.run("convert back.nii wide.nii --labels --scale 2,1,1 --json");
     assert_eq!(json.exits(0).json()["spacing_mm"][0], json!(2.0));

@@ -114,7 +114,7 @@ impl Gathered {
                     say(role, path.display().to_string());
                 }
             }
-            say("files trained on", manifest.data.len().to_string());
+            say("files read", manifest.data.len().to_string());
             say("seed", manifest.seed.to_string());
             say("machine", manifest.host.clone());
             say("crossmod", manifest.version.clone());
