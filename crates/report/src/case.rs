@@ -13,8 +13,6 @@ use crate::{Result, Sheet};
 const TILE_HEIGHT: usize = 220;
 /// Slices of a plane in a mosaic.
 const MOSAIC: usize = 6;
-/// A volume of fewer voxels along an axis shows axial slices only.
-const LEAST_VOXELS: usize = 24;
 /// HU that are black and white: abdominal soft tissue.
 const SOFT_TISSUE_HU: (f32, f32) = (-160.0, 240.0);
 /// An image whose first percentile is below that is taken to be in HU.
@@ -98,7 +96,7 @@ pub fn mosaic(image: &Image, labels: Option<&Labels>, names: &[(u16, String)]) -
     let placed = labels.map(|labels| resample_labels_nearest(labels, image.grid()));
     let maps: Vec<&Labels> = placed.iter().collect();
     let mut sheet = Sheet::new(&[""; MOSAIC]).tile_height(TILE_HEIGHT);
-    for &plane in planes(image) {
+    for plane in Plane::worth_showing(image.grid())? {
         let stack = Stack::new(plane, image, &maps)?;
         let shown = MOSAIC.min(stack.len());
         // In the middle of equal parts of the stack.
@@ -112,15 +110,6 @@ pub fn mosaic(image: &Image, labels: Option<&Labels>, names: &[(u16, String)]) -
     Ok(sheet.legend(&legend))
 }
 
-/// The planes that a volume is worth showing in.
-fn planes(image: &Image) -> &'static [Plane] {
-    if image.grid().shape().iter().all(|&n| n >= LEAST_VOXELS) {
-        &Plane::ALL
-    } else {
-        &Plane::ALL[..1]
-    }
-}
-
 /// A row of tiles for each plane: the image, then the image under each label map.
 fn picture(image: &Image, labels: &[(&str, Labels)], names: &[(u16, String)]) -> Result<Vec<u8>> {
     let columns: Vec<&str> = std::iter::once("image")
@@ -129,7 +118,7 @@ fn picture(image: &Image, labels: &[(&str, Labels)], names: &[(u16, String)]) ->
     let window = window(image);
     let maps: Vec<&Labels> = labels.iter().map(|(_, labels)| labels).collect();
     let mut sheet = Sheet::new(&columns).tile_height(TILE_HEIGHT);
-    for &plane in planes(image) {
+    for plane in Plane::worth_showing(image.grid())? {
         let stack = Stack::new(plane, image, &maps)?;
         let z = stack.fullest();
         let overlays = std::iter::once(None).chain((0..maps.len()).map(Some));

@@ -4,11 +4,13 @@
 //! axial and coronal slices, the front on the left of sagittal ones, and what is up is up. Tiles know
 //! the directions of their sides and the size of their pixels, so that sheets can say them.
 
-use crossmod_volume::space::{Orientation, reorient_image, reorient_labels};
-use crossmod_volume::{Image, Labels};
+use crossmod_volume::space::{Orientation, reorient_image, reorient_labels, reoriented_grid};
+use crossmod_volume::{Grid, Image, Labels};
 
 use crate::{Result, Tile};
 
+/// A slice of fewer pixels along a side is not worth showing where another plane has more.
+const LEAST_PIXELS: usize = 24;
 /// How strongly labels tint an image.
 const TINT: f32 = 0.45;
 
@@ -26,6 +28,27 @@ pub enum Plane {
 impl Plane {
     /// All three.
     pub const ALL: [Self; 3] = [Self::Axial, Self::Coronal, Self::Sagittal];
+
+    /// The planes that volumes on a grid are worth showing in, the one of most pixels first: those with
+    /// enough of them along both sides, or that one alone.
+    ///
+    /// # Errors
+    /// [`Error::Volume`](crate::Error::Volume) where an orientation cannot be had.
+    pub fn worth_showing(grid: &Grid) -> Result<Vec<Self>> {
+        let mut sides = Vec::new();
+        for plane in Self::ALL {
+            let [width, height, _] = reoriented_grid(grid, plane.orientation()?).shape();
+            sides.push((plane, [width, height]));
+        }
+        sides.sort_by_key(|(_, [width, height])| std::cmp::Reverse(width * height));
+        let small = |(_, sides): &(Self, [usize; 2])| sides.iter().any(|n| *n < LEAST_PIXELS);
+        let worth = sides.iter().position(small).unwrap_or(sides.len()).max(1);
+        Ok(sides
+            .into_iter()
+            .take(worth)
+            .map(|(plane, _)| plane)
+            .collect())
+    }
 
     /// Its name.
     #[must_use]
@@ -124,7 +147,6 @@ impl Stack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crossmod_volume::Grid;
 
     /// Eight voxels to the right, front and top of the origin; the one at the right, front and top is 1.
     fn corner() -> (Image, Labels) {
@@ -153,6 +175,20 @@ mod tests {
             assert_eq!(white, Some(bright), "{plane:?}");
             assert_eq!(tile.pixel_mm, Some(pixel_mm), "{plane:?}");
         }
+    }
+
+    #[test]
+    fn a_stack_of_few_slices_is_shown_in_their_plane_alone() {
+        let planes = |shape, code: &str| {
+            let grid = Grid::with_spacing(shape, [1.0; 3]).expect("a grid");
+            let code = code.parse().expect("an orientation");
+            Plane::worth_showing(&reoriented_grid(&grid, code)).expect("planes")
+        };
+        assert_eq!(planes([192, 190, 10], "RAS"), [Plane::Axial]);
+        // Axes to the right, front and top; few to the right.
+        assert_eq!(planes([10, 192, 190], "PSR"), [Plane::Sagittal]);
+        assert_eq!(planes([60, 50, 40], "RAS"), Plane::ALL);
+        assert_eq!(planes([20, 18, 10], "RAS"), [Plane::Axial]);
     }
 
     #[test]

@@ -168,14 +168,16 @@ impl Translators {
         };
         let change = returned.as_ref().map(|r| cycle_error(&image, r));
         let maps: Vec<&Labels> = truth.iter().collect();
-        let level = Stack::new(Plane::Axial, &image, &maps)?.fullest();
+        let planes = Plane::worth_showing(image.grid())?;
+        let plane = planes.first().copied().unwrap_or(Plane::Axial);
+        let level = Stack::new(plane, &image, &maps)?.fullest();
         let (own, other) = (window(&image), window(&translated));
         let pictures = [(&image, own), (&translated, other)];
         let pictures = pictures
             .into_iter()
             .chain(returned.as_ref().map(|r| (r, own)));
         let tiles: crossmod_report::Result<Vec<Tile>> = pictures
-            .map(|(image, window)| Stack::new(Plane::Axial, image, &[])?.tile(level, window, None))
+            .map(|(image, window)| Stack::new(plane, image, &[])?.tile(level, window, None))
             .collect();
         let figure = match (kept, change) {
             (Some(dice), _) => format!("Dice {dice:.2}"),
