@@ -28,8 +28,12 @@ mod png;
 mod samples;
 mod source;
 mod storage;
+mod text;
 
-use std::{io::Read, path::Path};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use crate::{Error, Grid, Image, Labels, Result};
 use dicom::Between;
@@ -47,6 +51,8 @@ const LABEL_TOLERANCE: f64 = 1e-3;
 
 const NIFTI_NAMES: [&str; 6] = [".nii", ".hdr", ".img", ".nii.gz", ".hdr.gz", ".img.gz"];
 const META_NAMES: [&str; 2] = [".mha", ".mhd"];
+/// Names of files whose samples may be in another.
+const PAIRED_NAMES: [&str; 6] = [".hdr", ".img", ".hdr.gz", ".img.gz", ".nhdr", ".mhd"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -85,6 +91,23 @@ pub fn read_image_with(path: &Path, options: &DicomOptions) -> Result<(Image, St
     Ok((Image::new(grid, data)?, storage))
 }
 
+/// Reads one of the volumes of a NIfTI file that holds several, such as a series in time, counted
+/// from 0, and how its samples were kept.
+///
+/// # Errors
+/// As [`read_image`], and [`Error::Format`] where there is no such volume or the file is no NIfTI.
+pub fn read_volume(path: &Path, number: u64) -> Result<(Image, Storage)> {
+    if kind_of(path)? != Kind::Nifti {
+        return Err(Error::format(
+            "expected a NIfTI file to take one of its volumes, found another format; convert it \
+             to NIfTI first",
+            path,
+        ));
+    }
+    let (grid, data, storage) = nifti::read(path, Some(number), |v| Ok(v as f32))?;
+    Ok((Image::new(grid, data)?, storage))
+}
+
 /// Reads a label map. Values, after scaling, are whole numbers from 0 to 65535, give or take
 /// 0.001.
 ///
@@ -117,6 +140,25 @@ pub fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
         Kind::Png => png::read_grid(path),
         Kind::PngFolder => png::stack::read_grid(path),
     }
+}
+
+/// The files that a volume lies in: this one and, where its samples are in a file of their own, that.
+///
+/// # Errors
+/// As [`read_grid`].
+pub fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
+    let name = lower_name(path);
+    let other = if PAIRED_NAMES.iter().any(|end| name.ends_with(end)) {
+        match kind_of(path)? {
+            Kind::Nifti => nifti::other_file(path)?,
+            Kind::Nrrd => nrrd::data_file(path)?,
+            Kind::Meta => meta::data_file(path)?,
+            _ => None,
+        }
+    } else {
+        None
+    };
+    Ok(std::iter::once(path.to_owned()).chain(other).collect())
 }
 
 /// Writes an image as `storage` says: `(value - intercept) / slope`, for whole-number types
@@ -156,14 +198,14 @@ pub fn write_labels(path: &Path, labels: &Labels) -> Result<()> {
     )
 }
 
-fn read<T: Send>(
+fn read<T: Default + Send>(
     path: &Path,
     options: &DicomOptions,
     between: Between,
     convert: impl Fn(f64) -> std::result::Result<T, String> + Sync,
 ) -> Result<(Grid, Vec<T>, Storage)> {
     match kind_of(path)? {
-        Kind::Nifti => nifti::read(path, convert),
+        Kind::Nifti => nifti::read(path, None, convert),
         Kind::Nrrd => nrrd::read(path, convert),
         Kind::Meta => meta::read(path, convert),
         Kind::Mgh => mgh::read(path, convert),
@@ -201,9 +243,10 @@ fn write<T: Copy + Into<f64>>(
 }
 
 fn label(value: f64) -> std::result::Result<u16, String> {
-    let whole = value.round();
-    if (value - whole).abs() <= LABEL_TOLERANCE && (0.0..=65535.0).contains(&whole) {
-        return Ok(whole as u16);
+    // The nearest whole number where the value is near one; a cast holds what lies beyond the ends.
+    let whole = (value + 0.5) as u16;
+    if (value - f64::from(whole)).abs() <= LABEL_TOLERANCE {
+        return Ok(whole);
     }
     Err(format!(
         "expected labels, whole numbers from 0 to 65535, found {value}; read it as an image or \

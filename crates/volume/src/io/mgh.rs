@@ -31,7 +31,7 @@ pub(super) fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
     Ok(open(path)?.1)
 }
 
-pub(super) fn read<T>(
+pub(super) fn read<T: Default>(
     path: &Path,
     convert: impl Fn(f64) -> std::result::Result<T, String>,
 ) -> Result<(Grid, Vec<T>, Storage)> {

@@ -3,7 +3,7 @@
 //!
 //! Source: the NIfTI-1 standard, `nifti1.h` of 2007 (<https://nifti.nimh.nih.gov/nifti-1>), and
 //! `nifti2.h` of 2011. Samples are x fastest; the affine is voxel index to RAS. Read: every whole
-//! and float type up to 64 bit, one volume. Written: little endian, with sform and, where it can say
+//! and float type up to 64 bit, one volume or one of several. Written: little endian, with sform and, where it can say
 //! the same, qform; version 2 where an axis has more voxels than version 1 can say (32767).
 //! Extensions are skipped on reading and not kept.
 
@@ -28,22 +28,25 @@ pub(super) const GZIP_LEVEL: u32 = 4;
 
 pub(super) fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
     let (_, header, header_path) = open_header(path)?;
-    describe(&header, &header_path)
+    let (grid, storage, _) = describe(&header, None, &header_path)?;
+    Ok((grid, storage))
 }
 
-pub(super) fn read<T>(
+/// Reads the one volume there is, or the one of this number, from 0.
+pub(super) fn read<T: Default>(
     path: &Path,
+    volume: Option<u64>,
     convert: impl Fn(f64) -> std::result::Result<T, String>,
 ) -> Result<(Grid, Vec<T>, Storage)> {
     let (source, header, header_path) = open_header(path)?;
-    let (grid, storage) = describe(&header, &header_path)?;
+    let (grid, storage, before) = describe(&header, volume, &header_path)?;
     let mut source = if header.single {
         source
     } else {
         drop(source);
         Source::open(&sibling(&header_path, "hdr", "img"))?
     };
-    let start = header.samples_start(&header_path)?;
+    let start = header.samples_start(&header_path)?.saturating_add(before);
     let data = samples::read(&mut source, start, header.endian, &grid, &storage, convert)?;
     Ok((grid, data, storage))
 }
@@ -106,6 +109,16 @@ fn open_header(path: &Path) -> Result<(Source, Header, PathBuf)> {
     Ok((source, Header::parse(&whole?, path)?, path.to_owned()))
 }
 
+/// The other half of a pair.
+pub(super) fn other_file(path: &Path) -> Result<Option<PathBuf>> {
+    let (_, header, header_path) = open_header(path)?;
+    Ok(match header.single {
+        true => None,
+        false if header_path == path => Some(sibling(path, "hdr", "img")),
+        false => Some(header_path),
+    })
+}
+
 /// As many bytes as the first of them say that the header has.
 fn header_bytes(source: &mut Source) -> Result<Vec<u8>> {
     let mut bytes = vec![0; header::LEN_1];
@@ -115,12 +128,35 @@ fn header_bytes(source: &mut Source) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn describe(header: &Header, path: &Path) -> Result<(Grid, Storage)> {
+/// Where a volume lies, how its samples are kept, and how many bytes of others come before them.
+fn describe(header: &Header, volume: Option<u64>, path: &Path) -> Result<(Grid, Storage, u64)> {
+    let fail = |message: String| Error::format(message, path);
     let storage = header.storage(path)?;
-    let shape = header.shape(path)?;
-    let affine = affine::read(header, shape).map_err(|message| Error::format(message, path))?;
-    let grid = Grid::new(shape, affine).map_err(|e| Error::format(e.to_string(), path))?;
-    Ok((grid, storage))
+    let (shape, volumes) = header.shape(path)?;
+    let number = match volume {
+        Some(number) if number >= volumes => {
+            return Err(fail(format!(
+                "expected a volume of number 0 to {}, found {number}",
+                volumes - 1
+            )));
+        }
+        None if volumes > 1 => {
+            let (axis, n) = header.first_other_axis();
+            let advice = if shape == [1; 3] {
+                "a table and no image, as CIFTI has it"
+            } else {
+                "such as times; take one by crossmod convert IN OUT --volume NUMBER, from 0"
+            };
+            return Err(fail(format!(
+                "expected one volume, found {n} along axis {axis}, {advice}"
+            )));
+        }
+        volume => volume.unwrap_or(0),
+    };
+    let affine = affine::read(header, shape).map_err(fail)?;
+    let grid = Grid::new(shape, affine).map_err(|e| fail(e.to_string()))?;
+    let bytes = (grid.len() as u64).saturating_mul(storage.dtype.size() as u64);
+    Ok((grid, storage, bytes.saturating_mul(number)))
 }
 
 /// The other half of a pair: `.hdr` for `.img` and the reverse, gzip like this half where that

@@ -12,11 +12,7 @@
 mod header;
 mod place;
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
 
@@ -24,8 +20,8 @@ use super::{
     Storage,
     atomic::write_atomic,
     nifti::GZIP_LEVEL,
-    samples, source,
-    source::{Packing, Source},
+    samples,
+    source::{Packing, Rest, beside},
 };
 use crate::{Error, Grid, Result};
 use header::{Encoding, Header, Skip};
@@ -34,21 +30,33 @@ use header::{Encoding, Header, Skip};
 pub(super) const MAGIC: &[u8] = b"NRRD000";
 
 pub(super) fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
-    describe(&Opened::of(path)?.header, path)
+    describe(&open(path)?.0, path)
 }
 
-pub(super) fn read<T>(
+pub(super) fn read<T: Default>(
     path: &Path,
     convert: impl Fn(f64) -> std::result::Result<T, String>,
 ) -> Result<(Grid, Vec<T>, Storage)> {
-    let opened = Opened::of(path)?;
-    let (grid, storage) = describe(&opened.header, path)?;
-    let endian = opened
-        .header
+    let (header, file) = open(path)?;
+    let (grid, storage) = describe(&header, path)?;
+    let endian = header
         .endian()
         .map_err(|message| Error::format(message, path))?;
+    let mut file = file.or_beside(header.data_file.as_deref())?;
+    for _ in 0..header.line_skip {
+        if !file.skip_line()? {
+            break;
+        }
+    }
     let bytes = (grid.len() as u64).saturating_mul(storage.dtype.size() as u64);
-    let (mut source, start) = opened.samples(bytes)?;
+    let start = match header.byte_skip {
+        Skip::Bytes(n) => n,
+        Skip::ToTheLast => file.left.saturating_sub(bytes),
+    };
+    let mut source = file.unpacked(match header.encoding {
+        Encoding::Raw => Packing::Plain,
+        Encoding::Gzip => Packing::Gzip,
+    });
     let data = samples::read(&mut source, start, endian, &grid, &storage, convert)?;
     Ok((grid, data, storage))
 }
@@ -69,57 +77,16 @@ pub(super) fn write<T: Copy + Into<f64>>(
     })
 }
 
-/// A header, and the file that it was read from, just behind it.
-struct Opened {
-    header: Header,
-    reader: BufReader<File>,
-    /// Bytes that follow.
-    left: u64,
-    path: PathBuf,
+/// The file of the samples, where it is another.
+pub(super) fn data_file(path: &Path) -> Result<Option<PathBuf>> {
+    let name = open(path)?.0.data_file;
+    Ok(name.map(|name| beside(path, &name)))
 }
 
-impl Opened {
-    fn of(path: &Path) -> Result<Self> {
-        let (mut reader, len) = source::open_buffered(path)?;
-        let (header, taken) = Header::read(&mut reader, path)?;
-        Ok(Self {
-            header,
-            reader,
-            left: len.saturating_sub(taken),
-            path: path.to_owned(),
-        })
-    }
-
-    /// The bytes that hold the samples, and where in them these start.
-    fn samples(self, bytes: u64) -> Result<(Source, u64)> {
-        let (mut reader, mut left, path) = match &self.header.data_file {
-            None => (self.reader, self.left, self.path),
-            Some(name) => {
-                // Joining an absolute name gives that name.
-                let path = self.path.with_file_name("").join(name);
-                let (reader, len) = source::open_buffered(&path)?;
-                (reader, len, path)
-            }
-        };
-        for _ in 0..self.header.line_skip {
-            let skipped = reader
-                .skip_until(b'\n')
-                .map_err(|e| Error::io("read", e, &path))?;
-            left = left.saturating_sub(skipped as u64);
-            if skipped == 0 {
-                break;
-            }
-        }
-        let packing = match self.header.encoding {
-            Encoding::Raw => Packing::Plain,
-            Encoding::Gzip => Packing::Gzip,
-        };
-        let start = match self.header.byte_skip {
-            Skip::Bytes(n) => n,
-            Skip::ToTheLast => left.saturating_sub(bytes),
-        };
-        Ok((Source::rest(reader, left, packing, &path), start))
-    }
+/// The header of a file, and what follows it.
+fn open(path: &Path) -> Result<(Header, Rest)> {
+    let mut file = Rest::of(path)?;
+    Ok((Header::read(&mut file)?, file))
 }
 
 fn describe(header: &Header, path: &Path) -> Result<(Grid, Storage)> {

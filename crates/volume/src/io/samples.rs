@@ -1,6 +1,6 @@
 //! Stored samples to values and back.
 //!
-//! One pass through a small buffer, so that a volume is held once, in the type it is wanted in.
+//! One pass, part by part, so that a volume is held once, in the type it is wanted in.
 
 use std::io::{self, Write};
 
@@ -14,11 +14,11 @@ pub(super) enum Endian {
     Big,
 }
 
-/// A multiple of every sample's size.
+/// Bytes that are written at a time: a multiple of every sample's size.
 const BUFFER: usize = 1 << 18;
 
 /// Reads the samples that start at byte `start`, scaled and converted.
-pub(super) fn read<T>(
+pub(super) fn read<T: Default>(
     source: &mut Source,
     start: u64,
     endian: Endian,
@@ -37,34 +37,42 @@ pub(super) fn read<T>(
         values.reserve_exact(grid.len());
     }
     let (slope, intercept) = storage.scaling();
-    let mut buffer = vec![0; BUFFER.min(bytes as usize)];
-    while values.len() < grid.len() {
-        let left = (grid.len() - values.len()) * storage.dtype.size();
-        let chunk = &mut buffer[..BUFFER.min(left)];
-        source.fill(chunk, "samples")?;
-        let push = |stored: f64| {
-            values.push(convert(slope * stored + intercept)?);
-            Ok(())
-        };
-        decode(chunk, storage.dtype, endian, push).map_err(|message| source.error(message))?;
-    }
+    source.each_part(bytes, "samples", |part| {
+        let of = |stored| convert(slope * stored + intercept);
+        append(&mut values, part, storage.dtype, endian, of)
+    })?;
     source.finish()?;
     Ok(values)
 }
 
-fn decode(
+/// Appends what the samples come to. A loop that never refuses one runs over vectors.
+fn append<T: Default>(
+    values: &mut Vec<T>,
     bytes: &[u8],
     dtype: Dtype,
     endian: Endian,
-    mut push: impl FnMut(f64) -> std::result::Result<(), String>,
+    of: impl Fn(f64) -> std::result::Result<T, String>,
 ) -> std::result::Result<(), String> {
+    let mut refused = None;
+    let mut value = |stored: f64| {
+        if refused.is_some() {
+            return T::default();
+        }
+        of(stored).unwrap_or_else(|message| {
+            refused = Some(message);
+            T::default()
+        })
+    };
     macro_rules! each {
         ($t:ty) => {{
-            for &sample in bytes.as_chunks::<{ size_of::<$t>() }>().0 {
-                push(match endian {
-                    Endian::Little => <$t>::from_le_bytes(sample),
-                    Endian::Big => <$t>::from_be_bytes(sample),
-                } as f64)?;
+            let samples = bytes.as_chunks::<{ size_of::<$t>() }>().0.iter();
+            match endian {
+                Endian::Little => {
+                    values.extend(samples.map(|&s| value(<$t>::from_le_bytes(s) as f64)));
+                }
+                Endian::Big => {
+                    values.extend(samples.map(|&s| value(<$t>::from_be_bytes(s) as f64)));
+                }
             }
         }};
     }
@@ -80,7 +88,7 @@ fn decode(
         Dtype::F32 => each!(f32),
         Dtype::F64 => each!(f64),
     }
-    Ok(())
+    refused.map_or(Ok(()), Err)
 }
 
 /// Writes values, scaled back, little endian.

@@ -6,6 +6,8 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
 };
 
 use flate2::bufread::{MultiGzDecoder, ZlibDecoder};
@@ -22,33 +24,113 @@ pub(super) enum Packing {
     Zlib,
 }
 
-impl Packing {
-    /// Gzip by its first two bytes, otherwise `other`.
-    pub(super) fn of(start: &[u8], other: Self) -> Self {
-        if start.starts_with(&GZIP_MAGIC) {
-            Self::Gzip
-        } else {
-            other
-        }
-    }
-}
-
 /// Deflate codes at most 258 bytes in 2 bits (RFC 1951, 3.2.5), so it cannot do better than 1032.
 const DEFLATE_RATIO: u64 = 1032;
 
 /// How far to read past the samples in search of the checksum.
 const TAIL: u64 = 1 << 20;
 
-/// A file and its length.
-pub(super) fn open_buffered(path: &Path) -> Result<(BufReader<File>, u64)> {
-    let fail = |e| Error::io("read", e, path);
-    let file = File::open(path).map_err(fail)?;
-    let len = file.metadata().map_err(fail)?.len();
-    Ok((BufReader::with_capacity(1 << 17, file), len))
+/// Bytes that are handed on at a time: a multiple of every sample's size.
+const PART: usize = 1 << 18;
+
+/// Parts that are unpacked ahead of what takes them.
+const AHEAD: usize = 4;
+
+/// From so many bytes on it is worth a thread to unpack them.
+const MANY: u64 = 8 * PART as u64;
+
+/// What is left of a file, not unpacked: all of it, or what follows the lines that start it.
+pub(super) struct Rest {
+    reader: BufReader<File>,
+    /// How many bytes follow.
+    pub(super) left: u64,
+    pub(super) path: PathBuf,
+}
+
+impl Rest {
+    /// A whole file.
+    pub(super) fn of(path: &Path) -> Result<Self> {
+        let fail = |e| Error::io("read", e, path);
+        let file = File::open(path).map_err(fail)?;
+        let left = file.metadata().map_err(fail)?.len();
+        Ok(Self {
+            reader: BufReader::with_capacity(1 << 17, file),
+            left,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The next line with what ends it, cut off after `most` bytes; empty at the end of the file.
+    pub(super) fn line(&mut self, most: u64) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        self.reader
+            .by_ref()
+            .take(most)
+            .read_until(b'\n', &mut line)
+            .map_err(|e| Error::io("read", e, &self.path))?;
+        self.left = self.left.saturating_sub(line.len() as u64);
+        Ok(line)
+    }
+
+    /// Goes to the next line; false at the end of the file.
+    pub(super) fn skip_line(&mut self) -> Result<bool> {
+        let skipped = self
+            .reader
+            .skip_until(b'\n')
+            .map_err(|e| Error::io("read", e, &self.path))?;
+        self.left = self.left.saturating_sub(skipped as u64);
+        Ok(skipped > 0)
+    }
+
+    /// Where the samples are: in the file of this name, or here.
+    pub(super) fn or_beside(self, name: Option<&str>) -> Result<Self> {
+        match name {
+            Some(name) => Self::of(&beside(&self.path, name)),
+            None => Ok(self),
+        }
+    }
+
+    /// Gzip by its first two bytes, otherwise `other`.
+    pub(super) fn packing(&mut self, other: Packing) -> Result<Packing> {
+        let start = self
+            .reader
+            .fill_buf()
+            .map_err(|e| Error::io("read", e, &self.path))?;
+        Ok(if start.starts_with(&GZIP_MAGIC) {
+            Packing::Gzip
+        } else {
+            other
+        })
+    }
+
+    pub(super) fn unpacked(self, packing: Packing) -> Source {
+        let most = match packing {
+            Packing::Plain => self.left,
+            Packing::Gzip | Packing::Zlib => self.left.saturating_mul(DEFLATE_RATIO),
+        };
+        let reader: Box<dyn Read + Send> = match packing {
+            Packing::Plain => Box::new(self.reader),
+            Packing::Gzip => Box::new(MultiGzDecoder::new(self.reader)),
+            Packing::Zlib => Box::new(ZlibDecoder::new(self.reader)),
+        };
+        Source {
+            reader,
+            position: 0,
+            most,
+            packing,
+            path: self.path,
+        }
+    }
+}
+
+/// The file of a name that stands in another.
+pub(super) fn beside(path: &Path, name: &str) -> PathBuf {
+    // Joining an absolute name gives that name.
+    path.with_file_name("").join(name)
 }
 
 pub(super) struct Source {
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     /// Bytes read so far, decompressed.
     pub(super) position: u64,
     /// More bytes than this, decompressed, there cannot be.
@@ -60,30 +142,9 @@ pub(super) struct Source {
 impl Source {
     /// A whole file, of whichever sort it is.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let (mut reader, len) = open_buffered(path)?;
-        let start = reader.fill_buf().map_err(|e| Error::io("read", e, path))?;
-        let packing = Packing::of(start, Packing::Plain);
-        Ok(Self::rest(reader, len, packing, path))
-    }
-
-    /// What is left of a file, `len` bytes.
-    pub(super) fn rest(reader: BufReader<File>, len: u64, packing: Packing, path: &Path) -> Self {
-        let most = match packing {
-            Packing::Plain => len,
-            Packing::Gzip | Packing::Zlib => len.saturating_mul(DEFLATE_RATIO),
-        };
-        let reader: Box<dyn Read> = match packing {
-            Packing::Plain => Box::new(reader),
-            Packing::Gzip => Box::new(MultiGzDecoder::new(reader)),
-            Packing::Zlib => Box::new(ZlibDecoder::new(reader)),
-        };
-        Self {
-            reader,
-            position: 0,
-            most,
-            packing,
-            path: path.to_owned(),
-        }
+        let mut rest = Rest::of(path)?;
+        let packing = rest.packing(Packing::Plain)?;
+        Ok(rest.unpacked(packing))
     }
 
     /// Fills `bytes` from `what`.
@@ -100,6 +161,63 @@ impl Source {
             ))),
             Err(e) => Err(self.failed(e)),
         }
+    }
+
+    /// Hands the next `bytes` of `what` to `take`, part by part in order. Where they are packed and
+    /// many, the next parts are unpacked meanwhile.
+    pub(super) fn each_part(
+        &mut self,
+        bytes: u64,
+        what: &str,
+        mut take: impl FnMut(&[u8]) -> std::result::Result<(), String>,
+    ) -> Result<()> {
+        if self.packing == Packing::Plain || bytes < MANY {
+            let mut part = Vec::new();
+            let mut left = bytes;
+            while left > 0 {
+                left -= self.next_part(left, what, &mut part)?;
+                take(&part).map_err(|message| self.error(message))?;
+            }
+            return Ok(());
+        }
+        let (full, filled) = mpsc::sync_channel::<Vec<u8>>(AHEAD);
+        let (back, emptied) = mpsc::channel::<Vec<u8>>();
+        let (unpacked, taken) = thread::scope(|scope| {
+            let unpacking = scope.spawn(|| -> Result<()> {
+                let (full, emptied) = (full, emptied);
+                let mut left = bytes;
+                while left > 0 {
+                    let mut part = emptied.try_recv().unwrap_or_default();
+                    left -= self.next_part(left, what, &mut part)?;
+                    if full.send(part).is_err() {
+                        // What was unpacked before has been refused.
+                        break;
+                    }
+                }
+                Ok(())
+            });
+            let mut taken = Ok(());
+            for part in &filled {
+                taken = take(&part);
+                if taken.is_err() {
+                    break;
+                }
+                // At the end nobody wants it back.
+                let _ = back.send(part);
+            }
+            drop(filled);
+            (unpacking.join(), taken)
+        });
+        taken.map_err(|message| self.error(message))?;
+        unpacked.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Fills `part` with as many of the `left` bytes as it may have, and says how many.
+    fn next_part(&mut self, left: u64, what: &str, part: &mut Vec<u8>) -> Result<u64> {
+        let len = left.min(PART as u64);
+        part.resize(len as usize, 0);
+        self.fill(part, what)?;
+        Ok(len)
     }
 
     /// Goes to byte `to`, at or after the present one.

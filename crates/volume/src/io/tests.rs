@@ -29,6 +29,31 @@ fn content_comes_before_the_name() {
 }
 
 #[test]
+fn a_volume_knows_the_files_it_lies_in() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let grid = Grid::with_spacing([2, 2, 1], [1.0; 3]).expect("a grid");
+    let labels = Labels::new(grid, vec![0, 1, 2, 3]).expect("labels");
+    let files = |name: &str| {
+        let path = folder.path().join(name);
+        write_labels(&path, &labels).expect("a write");
+        let files = files_of(&path).expect("what was written");
+        let name = |file: PathBuf| file.file_name().map(|n| n.to_string_lossy().into_owned());
+        files.into_iter().filter_map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(files("a.mhd"), ["a.mhd", "a.zraw"]);
+    assert_eq!(files("a.hdr"), ["a.hdr", "a.img"]);
+    assert_eq!(files("a.img.gz"), ["a.img.gz", "a.hdr.gz"]);
+    assert_eq!(files("a.mha"), ["a.mha"]);
+    assert_eq!(files("a.nii.gz"), ["a.nii.gz"]);
+    let header = "NRRD0004\ntype: uint8\ndimension: 1\nsizes: 2\nencoding: raw\n\
+                  data file: ./a.raw\n";
+    let path = folder.path().join("a.nhdr");
+    std::fs::write(&path, header).expect("a write");
+    let files = files_of(&path).expect("a header");
+    assert_eq!(files, [path, folder.path().join("./a.raw")]);
+}
+
+#[test]
 fn other_formats_are_told_what_is_supported() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("a.tif");

@@ -8,7 +8,7 @@ use std::{
 
 use crossmod_volume::{
     Error,
-    io::{Dtype, read_grid, read_image, read_image_stored, read_labels, write_image},
+    io::{Dtype, read_grid, read_image, read_image_stored, read_labels, read_volume, write_image},
     space::{Orientation, reorient_image, reorient_labels},
 };
 
@@ -140,6 +140,13 @@ fn nibabel_files_are_read_or_refused_with_a_reason() {
             .expect_err("not a NIfTI-1 volume")
             .to_string();
         assert!(error.contains(reason) && error.ends_with(name), "{error}");
+    }
+    // Of a series in time each can be read; sums of the stored numbers by NumPy, scaled.
+    for (number, sum) in [(0, 3_883_746.55), (7, 3_891_898.8), (19, 3_888_072.27)] {
+        let (image, _) = read_volume(&folder.join("functional.nii"), number).expect("a volume");
+        assert_eq!(image.grid().shape(), [17, 21, 3]);
+        let found: f64 = image.data().iter().map(|&v| f64::from(v)).sum();
+        assert!((found - sum).abs() < 1.0, "{number}: {found}");
     }
     // Half a pair: the header tells the grid, the samples are missing.
     for name in ["nifti1.hdr", "nifti2.hdr"] {

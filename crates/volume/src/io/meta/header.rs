@@ -1,16 +1,18 @@
 //! The lines that start a MetaImage file: `Key = values`, the last of them `ElementDataFile`.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, Read},
-    path::Path,
-};
+use std::collections::BTreeMap;
 
 use glam::{DMat3, DMat4, DVec3};
 
 use crate::{
     Error, Grid, Result,
-    io::{Dtype, Storage, axes::completed, samples::Endian},
+    io::{
+        Dtype, Storage,
+        axes::completed,
+        samples::Endian,
+        source::Rest,
+        text::{Told, data_file, number, values},
+    },
 };
 
 /// Longest header read, bytes.
@@ -18,8 +20,6 @@ const LONGEST: u64 = 1 << 20;
 
 /// Most axes of a file, by MetaIO.
 const MOST_AXES: usize = 10;
-
-type Told<T> = std::result::Result<T, String>;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Header {
@@ -41,37 +41,30 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads a header, and says how many bytes it took.
-    pub(super) fn read(reader: &mut impl BufRead, path: &Path) -> Result<(Self, u64)> {
+    /// Reads the header that starts a file.
+    pub(super) fn read(file: &mut Rest) -> Result<Self> {
         let mut fields = BTreeMap::new();
         let mut taken = 0;
-        let mut line = Vec::new();
         while !fields.contains_key("ElementDataFile") {
-            line.clear();
-            let n = reader
-                .by_ref()
-                .take(LONGEST - taken)
-                .read_until(b'\n', &mut line)
-                .map_err(|e| Error::io("read", e, path))? as u64;
-            taken += n;
+            let line = file.line(LONGEST - taken)?;
+            taken += line.len() as u64;
             let text = String::from_utf8_lossy(&line);
             match text.split_once('=') {
                 Some((key, value)) => {
                     fields.insert(key.trim().to_owned(), value.trim().to_owned());
                 }
-                None if n > 0 && text.trim().is_empty() => {}
+                None if !line.is_empty() && text.trim().is_empty() => {}
                 None => {
                     return Err(Error::format(
                         "expected a MetaImage header of lines \"Key = value\" that ends with \
                          ElementDataFile, found none; the file is truncated or no MetaImage, so \
                          fetch it again",
-                        path,
+                        &file.path,
                     ));
                 }
             }
         }
-        let header = Self::of(&fields).map_err(|message| Error::format(message, path))?;
-        Ok((header, taken))
+        Self::of(&fields).map_err(|message| Error::format(message, &file.path))
     }
 
     fn of(fields: &BTreeMap<String, String>) -> Told<Self> {
@@ -92,7 +85,7 @@ impl Header {
         if !(1..=MOST_AXES).contains(&axes) {
             return Err(format!("expected NDims of 1 to {MOST_AXES}, found {axes}"));
         }
-        let sizes = numbers("DimSize", need("DimSize")?, axes)?;
+        let sizes = values("DimSize", need("DimSize")?, axes)?;
         if !truth(&["BinaryData"]) && fields.contains_key("BinaryData") {
             return Err("expected binary samples, found text; convert it first".into());
         }
@@ -105,16 +98,19 @@ impl Header {
         // Size stands in for spacing where only that is given.
         let spacings = any(&["ElementSize", "ElementSpacing"])
             .map_or(Ok(vec![1.0; axes]), |text| {
-                numbers("ElementSpacing", text, axes)
+                values("ElementSpacing", text, axes)
             })?;
         let directions = any(&["Orientation", "Rotation", "TransformMatrix"])
-            .map(|text| numbers("TransformMatrix", text, axes * axes))
+            .map(|text| values("TransformMatrix", text, axes * axes))
             .transpose()?;
         let origin = any(&["Origin", "Position", "Offset"])
-            .map(|text| numbers("Offset", text, axes))
+            .map(|text| values("Offset", text, axes))
             .transpose()?;
         let big = truth(&["ElementByteOrderMSB", "BinaryDataByteOrderMSB"]);
-        let data_file = data_file(need("ElementDataFile")?)?;
+        let data_file = match need("ElementDataFile")? {
+            text if text.eq_ignore_ascii_case("LOCAL") => None,
+            text => Some(data_file(text)?),
+        };
         let compressed = truth(&["CompressedData"]);
         let skip = match fields.get("HeaderSize") {
             Some(text) => match number::<i64>("HeaderSize", text)? {
@@ -215,40 +211,6 @@ pub(super) fn text(grid: &Grid, storage: &Storage, packed: usize, data_file: &st
         line(lps(m.w_axis.truncate())),
         line(DVec3::from_array(columns.map(DVec3::length))),
     )
-}
-
-fn number<T: std::str::FromStr>(name: &str, text: &str) -> Told<T> {
-    text.parse()
-        .map_err(|_| format!("expected a number for {name}, found \"{text}\""))
-}
-
-fn numbers<T: std::str::FromStr>(name: &str, text: &str, count: usize) -> Told<Vec<T>> {
-    let values: Vec<T> = text
-        .split_whitespace()
-        .map(|word| number(name, word))
-        .collect::<Told<_>>()?;
-    if values.len() == count {
-        return Ok(values);
-    }
-    Err(format!(
-        "expected {count} numbers for {name}, found {}",
-        values.len()
-    ))
-}
-
-/// `None` where the samples follow the header.
-fn data_file(text: &str) -> Told<Option<String>> {
-    if text.eq_ignore_ascii_case("LOCAL") {
-        return Ok(None);
-    }
-    // A list of files, or a pattern such as `slice%03d.raw 1 20 1`.
-    if text.starts_with("LIST") || text.contains('%') {
-        return Err(format!(
-            "expected one data file, found several (ElementDataFile = {text}); convert to one \
-             .mha first"
-        ));
-    }
-    Ok(Some(text.to_owned()))
 }
 
 fn dtype(text: &str) -> Told<Dtype> {

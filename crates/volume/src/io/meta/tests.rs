@@ -65,10 +65,10 @@ fn message(change: impl FnOnce(&mut String)) -> String {
 fn damage_and_what_is_not_one_volume_are_refused_with_a_reason() {
     let with = |from: &str, to: &str| message(|text| *text = text.replace(from, to));
     assert!(with("12345678", "1234567").contains("expected 8 bytes by the header, found 7"));
-    assert!(with("2 2 2", "2 2").contains("expected 3 numbers for DimSize"));
+    assert!(with("2 2 2", "2 2").contains("expected 3 values for \"DimSize\""));
     assert!(with("2 2 2", "2 0 2").contains("at least one voxel"));
     assert!(with("2 2 2", "99999 99999 99999").contains("truncated"));
-    assert!(with("2 2 2", "2 -2 2").contains("a number for DimSize"));
+    assert!(with("2 2 2", "2 -2 2").contains("a number for \"DimSize\""));
     assert!(with("NDims = 3", "NDims = 99").contains("NDims of 1 to 10"));
     assert!(with("NDims = 3", "NDims = 3\nElementNumberOfChannels = 3").contains("found 3"));
     assert!(with("= True", "= False").contains("found text"));
@@ -83,7 +83,7 @@ fn damage_and_what_is_not_one_volume_are_refused_with_a_reason() {
         with("2 2 2", "2 2 2\nElementSpacing = 1 0 1").contains("singular"),
         "a spacing of 0"
     );
-    assert!(with("NDims = 3", "NDims = 4").contains("expected 4 numbers for DimSize"));
+    assert!(with("NDims = 3", "NDims = 4").contains("expected 4 values for \"DimSize\""));
     assert!(
         message(|t| *t = t.replace("= 3", "= 4").replace("2 2 2", "2 2 1 2")).contains("axis 4")
     );

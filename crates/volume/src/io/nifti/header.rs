@@ -280,8 +280,9 @@ impl Header {
         bytes
     }
 
-    /// Voxels along (x, y, z); axes that the file lacks hold one.
-    pub(super) fn shape(&self, path: &Path) -> Result<[usize; 3]> {
+    /// Voxels along (x, y, z) and the volumes along the other axes; axes that the file lacks hold
+    /// one.
+    pub(super) fn shape(&self, path: &Path) -> Result<([usize; 3], u64)> {
         let axes = self.dim[0];
         let used = usize::try_from(axes)
             .ok()
@@ -295,16 +296,18 @@ impl Header {
                 path,
             ));
         };
-        if let Some((axis, n)) = used.iter().enumerate().skip(3).find(|&(_, &n)| n > 1) {
-            return Err(Error::format(
-                format!(
-                    "expected one volume, found {n} along axis {}; split it first",
-                    axis + 1
-                ),
-                path,
-            ));
-        }
-        Ok([0, 1, 2].map(|axis| used.get(axis).map_or(1, |&n| n as usize)))
+        let shape = [0, 1, 2].map(|axis| used.get(axis).map_or(1, |&n| n as usize));
+        let others = used.iter().skip(3);
+        Ok((
+            shape,
+            others.fold(1, |all, &n| all.saturating_mul(n as u64)),
+        ))
+    }
+
+    /// The first axis beyond the third, counted from 1, along which there are several, and how many.
+    pub(super) fn first_other_axis(&self) -> (usize, i64) {
+        let others = self.dim.into_iter().enumerate().skip(4);
+        others.into_iter().find(|&(_, n)| n > 1).unwrap_or((4, 1))
     }
 
     /// How the samples are kept. A slope of 0 means unscaled, as the standard says.

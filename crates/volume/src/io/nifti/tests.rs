@@ -8,8 +8,8 @@ use super::*;
 use crate::{
     Image, Labels,
     io::{
-        Dtype, LengthUnit, read_grid, read_image, read_image_stored, read_labels, write_image,
-        write_labels,
+        Dtype, LengthUnit, read_grid, read_image, read_image_stored, read_labels, read_volume,
+        write_image, write_labels,
     },
 };
 
@@ -266,6 +266,22 @@ fn axes_of_one_are_dropped_and_more_volumes_refused() {
     );
     raw.i16(48, 20);
     assert!(message_of(&raw.bytes).contains("found 20 along axis 4"));
+    let folder = folder();
+    let path = folder.path().join("a.nii");
+    raw.i16(48, 2);
+    raw.i16(50, 2);
+    raw.bytes.extend([3, 4, 5, 6, 7, 8]);
+    fs::write(&path, &raw.bytes).expect("a write");
+    for (number, values) in [(0, [1.0, 2.0]), (1, [3.0, 4.0]), (3, [7.0, 8.0])] {
+        let (image, _) = read_volume(&path, number).expect("one of four");
+        assert_eq!(image.data(), values);
+    }
+    let error = read_volume(&path, 4).expect_err("no fifth").to_string();
+    assert!(error.contains("0 to 3, found 4"), "{error}");
+    // The size of the file vouches for the volumes before, too.
+    fs::write(&path, &raw.bytes[..raw.bytes.len() - 1]).expect("a write");
+    assert!(read_volume(&path, 2).is_ok());
+    assert!(read_volume(&path, 3).is_err());
     // A flat file with no third axis, whose fields may hold anything.
     raw.i16(40, 2);
     raw.i16(46, -7);

@@ -3,18 +3,19 @@
 //! Each is a field (`type: short`), a pair of the user's (`key:=value`, not kept) or a comment; an
 //! empty one ends the header. Field names are told apart without regard to case and spaces.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, Read},
-    path::Path,
-};
+use std::collections::BTreeMap;
 
 use glam::DVec3;
 
 use super::place;
 use crate::{
     Error, Grid, Result,
-    io::{Dtype, LengthUnit, Storage, samples::Endian},
+    io::{
+        Dtype, LengthUnit, Storage,
+        samples::Endian,
+        source::Rest,
+        text::{Told, data_file, number, values},
+    },
 };
 
 /// Longest header read, bytes: pairs of the user's can be long, but not this long.
@@ -58,48 +59,39 @@ pub(super) struct Header {
     endian: Option<Endian>,
 }
 
-type Told<T> = std::result::Result<T, String>;
-
 impl Header {
-    /// Reads a header, and says how many bytes it took.
-    pub(super) fn read(reader: &mut impl BufRead, path: &Path) -> Result<(Self, u64)> {
+    /// Reads the header that starts a file.
+    pub(super) fn read(file: &mut Rest) -> Result<Self> {
         let mut fields = BTreeMap::new();
         let mut taken = 0;
-        let mut line = Vec::new();
-        let mut ended = false;
-        while !ended {
-            line.clear();
-            let n = reader
-                .by_ref()
-                .take(LONGEST - taken)
-                .read_until(b'\n', &mut line)
-                .map_err(|e| Error::io("read", e, path))? as u64;
+        let blank = loop {
+            let line = file.line(LONGEST - taken)?;
             if taken == 0 && !line.starts_with(super::MAGIC) {
                 return Err(Error::format(
                     "expected an NRRD header, which starts with NRRD000 and a number, found \
                      something else; check the name or convert the file",
-                    path,
+                    &file.path,
                 ));
             }
-            taken += n;
+            taken += line.len() as u64;
             let text = String::from_utf8_lossy(&line);
             let text = text.trim_end();
-            ended = text.is_empty();
+            if text.is_empty() {
+                break !line.is_empty();
+            }
             if let Some((name, value)) = field(text) {
                 fields.insert(name, value.to_owned());
             }
-        }
+        };
         // Only a blank line ends the header of one file; that of a pair may simply end.
-        let blank = !line.is_empty();
         if taken >= LONGEST || !(blank || fields.contains_key("datafile")) {
             return Err(Error::format(
                 "expected an empty line to end the header, found none; the file is truncated or no \
                  NRRD, so fetch it again",
-                path,
+                &file.path,
             ));
         }
-        let header = Self::of(&fields).map_err(|message| Error::format(message, path))?;
-        Ok((header, taken))
+        Self::of(&fields).map_err(|message| Error::format(message, &file.path))
     }
 
     fn of(fields: &BTreeMap<String, String>) -> Told<Self> {
@@ -115,7 +107,7 @@ impl Header {
                 "expected a dimension of 1 to {MOST_AXES}, found {axes}"
             ));
         }
-        let sizes = per_axis("sizes", need("sizes")?, axes)?;
+        let sizes = values("sizes", need("sizes")?, axes)?;
         let directions = get("spacedirections").map(vectors).transpose()?;
         if let Some(found) = directions.as_ref().map(Vec::len).filter(|&n| n != axes) {
             return Err(format!(
@@ -124,7 +116,7 @@ impl Header {
         }
         let origin = get("spaceorigin").map(vectors).transpose()?;
         let kinds = get("kinds")
-            .map(|text| per_axis::<String>("kinds", text, axes))
+            .map(|text| values::<String>("kinds", text, axes))
             .transpose()?;
         let encoding = encoding(need("encoding")?)?;
         let byte_skip = get("byteskip").map_or(Ok(Skip::Bytes(0)), byte_skip)?;
@@ -145,7 +137,7 @@ impl Header {
             directions,
             origin: origin.and_then(|v| v.first().copied().flatten()),
             spacings: get("spacings")
-                .map(|text| per_axis("spacings", text, axes))
+                .map(|text| values("spacings", text, axes))
                 .transpose()?,
             kinds: kinds.map(|k| k.iter().map(|kind| kind.to_lowercase()).collect()),
             units: get("spaceunits").map(quoted).unwrap_or_default(),
@@ -221,26 +213,6 @@ fn field(line: &str) -> Option<(String, &str)> {
     Some((name.to_lowercase().replace(' ', ""), value.trim()))
 }
 
-fn number<T: std::str::FromStr>(name: &str, text: &str) -> Told<T> {
-    text.parse()
-        .map_err(|_| format!("expected a number for \"{name}\", found \"{text}\""))
-}
-
-/// One value for each axis.
-fn per_axis<T: std::str::FromStr>(name: &str, text: &str, axes: usize) -> Told<Vec<T>> {
-    let values: Vec<T> = text
-        .split_whitespace()
-        .map(|word| number(name, word))
-        .collect::<Told<_>>()?;
-    if values.len() == axes {
-        return Ok(values);
-    }
-    Err(format!(
-        "expected {axes} values for \"{name}\", one for each axis, found {}",
-        values.len()
-    ))
-}
-
 /// Vectors such as `(1,0,0) none (0,0,2)`; one that is not a number is none, as old files say it.
 fn vectors(text: &str) -> Told<Vec<Option<DVec3>>> {
     let fail = || {
@@ -289,16 +261,6 @@ fn byte_skip(text: &str) -> Told<Skip> {
             .map(Skip::Bytes)
             .map_err(|_| format!("expected a byte skip of -1 or more, found {n}")),
     }
-}
-
-fn data_file(text: &str) -> Told<String> {
-    // A pattern such as `slice%03d.raw 1 20 1`.
-    if text.starts_with("LIST") || text.contains('%') {
-        return Err(format!(
-            "expected one data file, found several (\"{text}\"); convert to one .nrrd first"
-        ));
-    }
-    Ok(text.to_owned())
 }
 
 fn encoding(text: &str) -> Told<Encoding> {
