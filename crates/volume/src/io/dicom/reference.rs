@@ -135,13 +135,15 @@ fn on_grid(labels: &Labels, grid: &Grid) -> Result<Labels> {
         let (_, values) = turned.into_parts();
         return Labels::new(grid.clone(), values);
     }
+    let voxels = |grid: &Grid| {
+        let ([x, y, z], [dx, dy, dz]) = (grid.shape(), grid.spacing_mm());
+        format!("{x} × {y} × {z} of {dx:.4} × {dy:.4} × {dz:.4} mm")
+    };
     Err(Error::geometry(format!(
-        "expected labels on the voxels of the series, {:?} of {:?} mm, found {:?} of {:?} mm \
-         elsewhere; resample them onto it first",
-        grid.shape(),
-        grid.spacing_mm(),
-        turned.grid().shape(),
-        turned.grid().spacing_mm(),
+        "expected labels on the voxels of the series, {}, found {} or another place; resample them \
+         onto it first: crossmod convert LABELS OUT --labels --like SERIES",
+        voxels(grid),
+        voxels(turned.grid()),
     )))
 }
 

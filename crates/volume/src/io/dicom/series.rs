@@ -7,7 +7,12 @@ use std::{
 
 use rayon::prelude::*;
 
-use super::{DicomOptions, file::is_dicom, slice::Instance};
+use super::{
+    DicomOptions,
+    file::{File, is_dicom},
+    slice::Instance,
+    tags,
+};
 use crate::{Error, Result};
 
 /// Deepest folder looked into.
@@ -62,7 +67,7 @@ pub fn list_series(path: &Path) -> Result<Vec<Series>> {
 pub(super) fn choose(path: &Path, options: &DicomOptions) -> Result<Vec<Instance>> {
     let instances = instances(path)?;
     let groups = grouped(&instances);
-    let listed = || {
+    let listed = |groups: &[&Vec<&Instance>]| {
         let lines: Vec<String> = groups.iter().map(|g| describe(g).to_string()).collect();
         lines.join("; ")
     };
@@ -79,14 +84,17 @@ pub(super) fn choose(path: &Path, options: &DicomOptions) -> Result<Vec<Instance
     match (wanted[..].as_ref(), &options.series) {
         ([one], _) => Ok(one.iter().map(|&i| i.clone()).collect()),
         ([], Some(name)) => Err(Error::format(
-            format!("expected a series {name}, found {}", listed()),
+            format!(
+                "expected a series {name}, found {}",
+                listed(&groups.iter().collect::<Vec<_>>())
+            ),
             path,
         )),
         (several, _) => Err(Error::format(
             format!(
                 "expected one series, found {}; choose one by its number or UID (--series): {}",
                 several.len(),
-                listed()
+                listed(several)
             ),
             path,
         )),
@@ -132,11 +140,30 @@ fn instances(path: &Path) -> Result<Vec<Instance>> {
     let found: Vec<Instance> = found.into_iter().flatten().collect();
     if found.is_empty() {
         return Err(Error::format(
-            "expected DICOM images, found none in it; name the folder of a series",
+            format!(
+                "expected DICOM images, found {}; name the folder of a series",
+                other(&files)?
+            ),
             path,
         ));
     }
     Ok(found)
+}
+
+/// What files without pixels are, by the first of them.
+fn other(files: &[PathBuf]) -> Result<String> {
+    let Some(first) = files.first() else {
+        return Ok("none in it".into());
+    };
+    let file = File::read(first)?;
+    let set = file
+        .data_set()
+        .map_err(|message| Error::format(message, first))?;
+    Ok(match set.text(tags::MODALITY).as_deref() {
+        Some("RTSTRUCT") => "outlines (RTSTRUCT), which are not read as labels".into(),
+        Some(modality) if !modality.is_empty() => format!("an object without pixels ({modality})"),
+        _ => "a directory or another object without pixels".into(),
+    })
 }
 
 /// The files of a folder and those within it, in order of their names; hidden ones are left out.

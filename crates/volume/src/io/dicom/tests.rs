@@ -384,7 +384,7 @@ fn labels_written_for_a_series_are_read_back() {
 
     write(&labels, DicomObject::StructureSet).expect("a write");
     let error = read_labels(&path).expect_err("outlines").to_string();
-    assert!(error.contains("expected DICOM images"), "{error}");
+    assert!(error.contains("found outlines (RTSTRUCT)"), "{error}");
 
     let elsewhere = Grid::with_spacing([4, 3, 5], [1.0; 3]).expect("a grid");
     let elsewhere = Labels::new(elsewhere, vec![1; 60]).expect("labels");
