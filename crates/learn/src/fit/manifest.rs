@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crossmod_volume::dataset::{Case, Dataset};
+use crossmod_volume::io::files_of;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -121,8 +122,10 @@ pub(crate) fn hashes(used: &[Used]) -> Result<BTreeMap<String, String>> {
     let mut files = Vec::new();
     for used in used {
         for path in &used.files {
-            let inside: &Path = path.strip_prefix(&used.root).unwrap_or(path);
-            files.push((format!("{}/{}", used.role, inside.display()), path));
+            for path in files_of(path)? {
+                let inside: &Path = path.strip_prefix(&used.root).unwrap_or(&path);
+                files.push((format!("{}/{}", used.role, inside.display()), path));
+            }
         }
     }
     files

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crossmod_volume::dataset::{Dataset, stem_and_ending};
+use crossmod_volume::dataset::{Dataset, copy_image, result_ending, stem_and_ending};
 use crossmod_volume::io::{self, Storage};
 use crossmod_volume::shape::{Components, Neighbourhood};
 use crossmod_volume::space::Certainty;
@@ -223,11 +223,10 @@ pub(super) fn label(
                 foreground[1] += u64::from(before != 0);
                 foreground[0] += u64::from(before != 0 && after != ignore);
             }
-            let name = path.file_name().unwrap_or_default();
-            let copy = images.join(name);
-            fs::copy(path, &copy).map_err(|e| Error::io("copy the image", e, &copy))?;
             // As the image is stored, so that the dataset is of one format.
-            ending = stem_and_ending(path).map_or(ending, |(_, ending)| ending);
+            let (stem, found) = stem_and_ending(path).unwrap_or((&case.id, ending));
+            ending = result_ending(found);
+            copy_image(path, &images.join(format!("{stem}{ending}")))?;
             io::write_labels(&labels.join(format!("{}{ending}", case.id)), &judged)?;
             summary.kept.push(case.id.clone());
         }

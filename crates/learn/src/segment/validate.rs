@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use crossmod_measure::{CaseMeasures, Evaluation, Overlap, Settings, overlap_of};
-use crossmod_volume::dataset::{Case, stem_and_ending};
+use crossmod_volume::dataset::{Case, result_ending, stem_and_ending};
 use crossmod_volume::space::Certainty;
 use crossmod_volume::{Labels, io};
 use serde::{Serialize, Serializer};
@@ -79,7 +79,7 @@ pub(super) fn run(
             Ok(())
         };
         let outcome = predictor.segment(&case.images, Certainty::None, None, &mut on_windows)?;
-        let ending = stem_and_ending(truth).map_or(".nii.gz", |(_, ending)| ending);
+        let ending = stem_and_ending(truth).map_or(".nii.gz", |(_, ending)| result_ending(ending));
         let path = folder.join(format!("{}{ending}", case.id));
         io::write_labels(&path, &outcome.labels)?;
         predictions.push(path);

@@ -1,9 +1,10 @@
 //! Which file becomes which: one file, or every image of a folder.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crossmod_volume::dataset::{ENDINGS, stem_and_ending};
+use crossmod_volume::dataset::{ENDINGS, result_ending, stem_and_ending};
 
 use crate::{Error, Progress, Result};
 
@@ -16,12 +17,31 @@ pub struct Job {
     pub output: PathBuf,
 }
 
-/// The jobs of `input` → `output`, each a file or a folder; a folder's are sorted by name.
-/// `keep_channel` keeps nnU-Net's channel number (`_0000`) in the result's name.
+/// The jobs of `input` → `output`, each a file or a folder; a folder's are sorted by name. A result
+/// in a folder is of its image's format, or NIfTI where that is only read. `keep_channel` keeps
+/// nnU-Net's channel number (`_0000`) in the result's name.
 ///
 /// # Errors
-/// Where the input is missing or holds no image, or the output's kind does not fit.
+/// Where the input is missing or holds no image, two images would have one result, or the output's
+/// kind does not fit.
 pub fn jobs(input: &Path, output: &Path, keep_channel: bool) -> Result<Vec<Job>> {
+    let jobs = listed(input, output, keep_channel)?;
+    let mut made = BTreeSet::new();
+    let twice = jobs.iter().find(|job| !made.insert(&job.output));
+    match twice.map(|job| second(&job.input)) {
+        Some(error) => Err(error),
+        None => Ok(jobs),
+    }
+}
+
+/// A second file of what is to have one result.
+fn second(file: &Path) -> Error {
+    let message = "expected one image for each result, found another of the same name; move it to a \
+                   folder of its own";
+    Error::data(message, file)
+}
+
+fn listed(input: &Path, output: &Path, keep_channel: bool) -> Result<Vec<Job>> {
     let named = |file: &Path| {
         let (stem, ending) = stem_and_ending(file)?;
         let stem = if keep_channel {
@@ -29,7 +49,7 @@ pub fn jobs(input: &Path, output: &Path, keep_channel: bool) -> Result<Vec<Job>>
         } else {
             without_channel(stem)
         };
-        Some(output.join(format!("{stem}{ending}")))
+        Some(output.join(format!("{stem}{}", result_ending(ending))))
     };
     if input.is_file() {
         let output = if stem_and_ending(output).is_some() {
@@ -85,10 +105,11 @@ pub struct CaseJob {
 /// names it, and of a case of one channel the number may be left out.
 ///
 /// # Errors
-/// As [`jobs`]; where a channel of a case is missing or there is one more, naming its file.
+/// As [`jobs`]; where a channel of a case is missing or there is one more, or another file of the
+/// case, naming its file.
 pub fn case_jobs(input: &Path, output: &Path, channels: usize) -> Result<Vec<CaseJob>> {
     let mut cases: Vec<CaseJob> = Vec::new();
-    for Job { input, output } in jobs(input, output, false)? {
+    for Job { input, output } in listed(input, output, false)? {
         let Some((stem, ending)) = stem_and_ending(&input) else {
             return Err(unknown_ending(&input));
         };
@@ -101,7 +122,10 @@ pub fn case_jobs(input: &Path, output: &Path, channels: usize) -> Result<Vec<Cas
             );
             return Err(Error::data(message, &input));
         }
-        if cases.iter().any(|known| known.output == output) {
+        if let Some(known) = cases.iter().find(|known| known.output == output) {
+            if !known.inputs.contains(&input) {
+                return Err(second(&input));
+            }
             continue;
         }
         let file = |channel: usize| input.with_file_name(format!("{case}_{channel:04}{ending}"));
@@ -206,6 +230,31 @@ mod tests {
         assert_eq!(one[0].output, root.join("out/x.nii"));
         let one = jobs(&root.join("in/a_0000.nii.gz"), &root.join("deep/er"), true)?;
         assert_eq!(one[0].output, root.join("deep/er/a_0000.nii.gz"));
+        Ok(())
+    }
+
+    #[test]
+    fn results_are_of_their_images_format_where_it_can_be_written() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let input = folder.path();
+        let write = |name: &str| fs::write(input.join(name), b"x").expect("written");
+        ["a.mgz", "b.mhd", "b.zraw", "c.mha"]
+            .iter()
+            .for_each(|name| write(name));
+        let out = input.join("out");
+        let outputs = |found: Vec<CaseJob>| -> Vec<PathBuf> {
+            found.into_iter().map(|job| job.output).collect()
+        };
+        let expected = ["a.nii.gz", "b.mhd", "c.mha"].map(|name| out.join(name));
+        assert_eq!(outputs(case_jobs(input, &out, 1)?), expected);
+        write("a.nii.gz");
+        for refused in [
+            jobs(input, &out, true).err(),
+            case_jobs(input, &out, 1).err(),
+        ] {
+            let message = refused.expect("two of one name").to_string();
+            assert!(message.contains("one image for each result"), "{message}");
+        }
         Ok(())
     }
 

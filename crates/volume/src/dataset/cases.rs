@@ -12,8 +12,25 @@ use std::path::{Path, PathBuf};
 use super::Case;
 use crate::{Error, Result};
 
-/// Endings of the image files a dataset may hold, longest first.
-pub const ENDINGS: [&str; 4] = [".nii.gz", ".nrrd", ".nii", ".png"];
+/// Endings of the image files a dataset may hold, longest first. Of an image in two files it is that
+/// of the header; the file with the samples has none of these.
+pub const ENDINGS: [&str; 10] = [
+    ".nii.gz", ".nrrd", ".nhdr", ".nii", ".hdr", ".mha", ".mhd", ".mgh", ".mgz", ".png",
+];
+
+/// Those of formats that are read and not written.
+const READ_ONLY: [&str; 3] = [".nhdr", ".mgh", ".mgz"];
+
+/// The ending of a result that belongs to an image: the image's own, or `.nii.gz` where the format is
+/// only read.
+#[must_use]
+pub fn result_ending(ending: &'static str) -> &'static str {
+    if READ_ONLY.contains(&ending) {
+        ENDINGS[0]
+    } else {
+        ending
+    }
+}
 
 /// The stem and the ending (one of [`ENDINGS`], whatever its case on disk) of an image file's
 /// name; `None` for other files and for hidden ones.
@@ -197,8 +214,23 @@ mod tests {
         assert_eq!(of("a/p01_0000.nii.gz"), Some(("p01_0000", ".nii.gz")));
         assert_eq!(of("p01.v2.NII"), Some(("p01.v2", ".nii")));
         assert_eq!(of("p01.PNG"), Some(("p01", ".png")));
-        for other in ["._p01.nii.gz", "p01.txt", "nii", "é.nii.g", ""] {
+        assert_eq!(of("p01.mhd"), Some(("p01", ".mhd")));
+        for other in ["._p01.nii.gz", "p01.zraw", "p01.img", "nii", "é.nii.g", ""] {
             assert_eq!(of(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_ending_of_a_result_can_be_written() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let grid = crate::Grid::with_spacing([2, 1, 1], [1.0; 3]).expect("a grid");
+        let labels = crate::Labels::new(grid, vec![0, 1]).expect("labels");
+        for ending in ENDINGS {
+            let path = folder.path().join(format!("a{}", result_ending(ending)));
+            crate::io::write_labels(&path, &labels).expect(ending);
+            let other = folder.path().join(format!("b{ending}"));
+            let refused = crate::io::write_labels(&other, &labels).is_err();
+            assert_eq!(refused, result_ending(ending) != ending, "{ending}");
         }
     }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
+use super::cases::{result_ending, stem_and_ending};
 use super::check_case::check_case;
 use super::content::Content;
 use super::{Case, Dataset};
@@ -105,10 +106,20 @@ fn means(field: &str) -> &'static str {
     }
 }
 
-/// A command that rewrites a file in place.
+/// A command that rewrites a file in place, or beside it where its format is only read.
 pub(super) fn convert(file: &Path, arguments: &str) -> String {
-    let file = quoted(file);
-    format!("crossmod convert {file} {file} {arguments}")
+    let beside = stem_and_ending(file).and_then(|(stem, ending)| {
+        let to = result_ending(ending);
+        (to != ending).then(|| file.with_file_name(format!("{stem}{to}")))
+    });
+    let from = quoted(file);
+    match beside {
+        None => format!("crossmod convert {from} {from} {arguments}"),
+        Some(to) => format!(
+            "crossmod convert {from} {} {arguments}; then remove {from}",
+            quoted(&to)
+        ),
+    }
 }
 
 /// A path as shells take it.
@@ -359,6 +370,10 @@ mod tests {
     #[test]
     fn commands_quote_what_shells_would_split() {
         assert_eq!(quoted(Path::new("a/b_0.nii.gz")), "a/b_0.nii.gz");
+        assert_eq!(
+            convert(Path::new("a.mgz"), "--finite 0"),
+            "crossmod convert a.mgz a.nii.gz --finite 0; then remove a.mgz"
+        );
         assert_eq!(quoted(Path::new("a b/it's.nii")), "'a b/it'\\''s.nii'");
     }
 

@@ -41,7 +41,7 @@ use rayon::prelude::*;
 
 use crate::{Result, io};
 
-pub use cases::{ENDINGS, stem_and_ending};
+pub use cases::{ENDINGS, result_ending, stem_and_ending};
 pub use check::{Finding, Severity, check};
 pub use check_pair::check_pair;
 pub use description::read_label_table;
@@ -49,7 +49,7 @@ pub use labels::{LabelTable, Region};
 pub use organs::merge_masks;
 pub use splits::{Split, folds};
 pub use subject::{slice_of, subject_of, subjects};
-pub use write::write_nnunet;
+pub use write::{copy_image, write_nnunet};
 
 /// One image (all its channels) and its label map, where it has one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! Tiny datasets in a temporary folder, for the tests of this module.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use flate2::{Compression, write::GzEncoder};
 use glam::DMat4;
 use tempfile::TempDir;
 
@@ -59,6 +61,26 @@ impl Trial {
         let path = self.file(name);
         let labels = Labels::new(row(values.len(), 0.0), values.to_vec()).expect("a label map");
         io::write_labels(&path, &labels).expect("a writable folder");
+    }
+
+    /// A label map of the same sort, as FreeSurfer keeps it.
+    pub(super) fn mgz(&self, name: &str, values: &[u8]) {
+        let mut bytes = vec![0; 284];
+        // Version, sizes, volumes; sizes of voxels, unit steps and the middle follow.
+        for (at, n) in [(0, 1), (4, values.len() as i32), (8, 1), (12, 1), (16, 1)] {
+            bytes[at..at + 4].copy_from_slice(&n.to_be_bytes());
+        }
+        bytes[29] = 1;
+        let middle = [values.len() as f32 / 2.0, 0.5, 0.5];
+        let one = [30, 34, 38, 42, 58, 74].map(|at| (at, 1.0));
+        for (at, v) in one.into_iter().chain([78, 82, 86].into_iter().zip(middle)) {
+            bytes[at..at + 4].copy_from_slice(&v.to_be_bytes());
+        }
+        bytes.extend(values);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(&bytes).expect("memory");
+        let packed = gzip.finish().expect("memory");
+        std::fs::write(self.file(name), packed).expect("a writable folder");
     }
 }
 

@@ -58,10 +58,7 @@ pub fn write_nnunet(dataset: &Dataset, out: &Path) -> Result<()> {
 fn write_case(dataset: &Dataset, case: &Case, out: &Path, side: &str) -> Result<()> {
     for (channel, path) in case.images.iter().enumerate() {
         let to = out.join(format!("images{side}/{}_{channel:04}{ENDING}", case.id));
-        if !copied(path, &to)? {
-            let (image, storage) = io::read_image_stored(path)?;
-            io::write_image(&to, &image, &storage)?;
-        }
+        copy_image(path, &to)?;
     }
     let to = out.join(format!("labels{side}/{}{ENDING}", case.id));
     match &case.label {
@@ -75,9 +72,24 @@ fn write_case(dataset: &Dataset, case: &Case, out: &Path, side: &str) -> Result<
     Ok(())
 }
 
-/// Copies a file that has the right format by its name; false of any other.
+/// Writes an image under another name: as it is where that says the same format, else as far as the
+/// other format can hold it.
+///
+/// # Errors
+/// As [`io::read_image`] and [`io::write_image`].
+pub fn copy_image(from: &Path, to: &Path) -> Result<()> {
+    if copied(from, to)? {
+        return Ok(());
+    }
+    let (image, storage) = io::read_image_stored(from)?;
+    io::write_image(to, &image, &storage)
+}
+
+/// Copies a file whose name says the format of the other's, if all is in that file; false of any
+/// other.
 fn copied(from: &Path, to: &Path) -> Result<bool> {
-    let same = matches!(stem_and_ending(from), Some((_, ENDING)));
+    let [ending, other] = [from, to].map(|path| stem_and_ending(path).map(|(_, ending)| ending));
+    let same = ending.is_some() && ending == other && io::files_of(from)?.len() == 1;
     if same {
         fs::copy(from, to).map_err(|e| Error::io("copy the file", e, from))?;
     }
@@ -144,6 +156,7 @@ fn description(dataset: &Dataset) -> Value {
 mod tests {
     use super::*;
     use crate::dataset::trial::Trial;
+    use crate::dataset::{Finding, Severity, check};
 
     #[test]
     fn what_is_written_reads_as_what_it_was() {
@@ -200,5 +213,31 @@ mod tests {
         assert_eq!(&*after.labels[&2], "spleen");
         let labels = after.read_labels(&after.training[0]).expect("readable");
         assert_eq!(labels.expect("labels").data(), [1, 2, 0]);
+    }
+
+    /// Images of two files count once, and formats that are only read are of use too.
+    #[test]
+    fn images_of_every_format_are_a_dataset() {
+        let trial = Trial::new();
+        for ending in ["mhd", "mha", "hdr", "nrrd", "nii"] {
+            trial.image(&format!("images/{ending}.{ending}"), &[0.0, 1.0, 2.0]);
+            trial.labels(&format!("labels/{ending}.{ending}"), &[0, 1, 2]);
+        }
+        trial.mgz("images/mgz.mgz", &[0, 3, 4]);
+        trial.mgz("labels/mgz.mgz", &[0, 1, 2]);
+        let dataset = trial.open();
+        let wrong = |f: &Finding| f.severity != Severity::Note && f.field != "content";
+        let findings = check(&dataset);
+        assert!(!findings.iter().any(wrong), "{findings:#?}");
+        let out = trial.root().join("out");
+        write_nnunet(&dataset, &out).expect("written");
+        let after = Dataset::open(&out).expect("a dataset");
+        assert_eq!(after.training.len(), 6);
+        for case in &after.training {
+            let labels = after.read_labels(case).expect("readable").expect("labels");
+            assert_eq!(labels.data(), [0, 1, 2], "{}", case.id);
+            let grid = io::read_grid(&case.images[0]).expect("readable").0;
+            assert!(grid.matches(labels.grid(), 1e-6), "{}", case.id);
+        }
     }
 }

@@ -76,7 +76,9 @@ impl<'a> Job<'a> {
         let mut hash = Sha256::new();
         hash.update(plan_key);
         hash.update(&case.id);
-        for path in case.images.iter().map(PathBuf::as_path).chain([label]) {
+        let named = case.images.iter().map(PathBuf::as_path).chain([label]);
+        let files: Vec<Vec<PathBuf>> = named.map(io::files_of).collect::<Result<_, _>>()?;
+        for path in files.iter().flatten() {
             let about = fs::metadata(path).map_err(|e| Error::io("read", e, path))?;
             let since = about.modified().ok();
             let since = since.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
