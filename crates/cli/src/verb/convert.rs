@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// for a folder of PNG slices; of a dataset a new folder
     #[arg(value_name = "OUT")]
     output: PathBuf,
+    /// Of a NIfTI file with several volumes, such as a series in time, the one of this number, from 0
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["labels", "series", "reference"])]
+    volume: Option<u64>,
     /// Turn the axes to grow in these directions, such as RAS
     #[arg(long, value_name = "CODE", value_parser = orientation)]
     orient: Option<Orientation>,
@@ -162,7 +165,10 @@ fn run_labels(args: &Args) -> anyhow::Result<Grid> {
 }
 
 fn run_image(args: &Args, context: &Context) -> anyhow::Result<Grid> {
-    let (mut image, storage) = io::read_image_with(&args.input, &args.dicom.options())?;
+    let (mut image, storage) = match args.volume {
+        Some(number) => io::read_volume(&args.input, number)?,
+        None => io::read_image_with(&args.input, &args.dicom.options())?,
+    };
     if let Some(value) = args.finite {
         image = finite(image, value);
     }
@@ -212,6 +218,7 @@ fn run_dataset(args: &Args, dataset: &Dataset, context: &Context) -> anyhow::Res
         || args.header.is_some()
         || args.scale.is_some()
         || args.finite.is_some()
+        || args.volume.is_some()
         || args.labels;
     if changes {
         return Err(Usage::error(format!(

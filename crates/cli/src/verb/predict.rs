@@ -84,14 +84,15 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
 fn of_series(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let options = args.dicom.options();
     let scratch = Scratch::beside(&args.output)?;
-    let series = args.input.file_stem().unwrap_or_default().to_string_lossy();
+    let series = series_name(&args.input);
     // The result in a folder ends as its image does.
     let ending = if is_dicom_name(&args.output) {
         "nii"
     } else {
         "nii.gz"
     };
-    let image = scratch.file(&format!("{series}.{ending}"));
+    // With a channel's number, so that one in the series' name stays.
+    let image = scratch.file(&format!("{series}_0000.{ending}"));
     let (read, storage) = io::read_image_with(&args.input, &options)?;
     io::write_image(&image, &read, &storage)?;
     drop(read);
@@ -106,6 +107,22 @@ fn of_series(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         segmented(args, (&image, &args.output), context)?
     };
     tell(args, context, written)
+}
+
+/// What the result of a series in a folder is called: as the series' folder or its only file.
+fn series_name(input: &Path) -> String {
+    let whole = input.canonicalize().unwrap_or_else(|_| input.to_owned());
+    let name = if whole.is_file() && is_dicom_name(&whole) {
+        whole.file_stem()
+    } else {
+        whole.file_name()
+    };
+    let name = name.unwrap_or_default().to_string_lossy();
+    // Hidden files are no images.
+    match name.trim_start_matches('.') {
+        "" => "series".into(),
+        name => name.to_owned(),
+    }
 }
 
 /// Segments a file or a folder; how many.
@@ -189,4 +206,22 @@ fn tell(args: &Args, context: &Context, written: usize) -> anyhow::Result<Outcom
         || format!("{written} segmented: {out}"),
     )?;
     Ok(Outcome::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_gives_its_whole_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let inner = folder.path().join("1.2.840");
+        std::fs::create_dir(&inner).expect("a folder");
+        std::fs::write(inner.join("slice.dcm"), "").expect("a file");
+        assert_eq!(series_name(&inner), "1.2.840");
+        assert_eq!(series_name(&inner.join(".")), "1.2.840");
+        assert_eq!(series_name(&inner.join("slice.dcm")), "slice");
+        assert!(!series_name(Path::new("..")).starts_with('.'));
+        assert_eq!(series_name(Path::new("/")), "series");
+    }
 }
