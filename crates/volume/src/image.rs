@@ -1,5 +1,7 @@
 //! A scalar image: `f32` samples on a [`Grid`].
 
+use std::borrow::Cow;
+
 use crate::labels::expect_shape;
 use crate::{Error, Grid, Result};
 
@@ -67,5 +69,19 @@ impl Image {
     #[must_use]
     pub fn into_parts(self) -> (Grid, Vec<f32>) {
         (self.grid, self.data)
+    }
+}
+
+/// To be used up, or only looked at where that is enough.
+impl From<Image> for Cow<'_, Image> {
+    fn from(image: Image) -> Self {
+        Self::Owned(image)
+    }
+}
+
+/// Copied where it is to be used up.
+impl<'a> From<&'a Image> for Cow<'a, Image> {
+    fn from(image: &'a Image) -> Self {
+        Self::Borrowed(image)
     }
 }

@@ -107,9 +107,6 @@ impl Held {
                 if self.image.as_ref().is_none_or(|held| held.path != *path) {
                     self.image = Some(HeldImage::read(path)?);
                 }
-                if let (What::Resample(_), Some(image)) = (what, &mut self.image) {
-                    image.prepare();
-                }
             }
             What::Read(_) => {}
         }
@@ -117,8 +114,8 @@ impl Held {
     }
 
     /// Does once what was prepared.
-    fn work(&mut self, what: &What) -> anyhow::Result<()> {
-        let image = self.image.as_mut().context("expected an image");
+    fn work(&self, what: &What) -> anyhow::Result<()> {
+        let image = self.image.as_ref().context("expected an image");
         match what {
             What::Measure { .. } => self.pair.as_ref().context("expected label maps")?.measure(),
             What::Read(path) => HeldImage::read(path).map(drop),

@@ -18,6 +18,8 @@
 //! # Ok::<(), crossmod_volume::Error>(())
 //! ```
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::resample::{Interpolation, STEPS_PER_VOXEL, TIE};
@@ -62,22 +64,24 @@ pub fn aligned_interpolation(
 /// The image on a grid with parallel axes, each axis interpolated its own way. Without a cubic axis the
 /// rows of the result are mixed straight from up to four of the source; with one, axes that shrink
 /// most go first, so at most the source or the result and one in between are held.
+/// An image that is lent is copied where there is a cubic axis.
 /// Cubic overshoots are clipped to the image's own range, as `skimage.transform.resize` does.
 /// Samples must be finite: one that is not spoils its neighbours, and with cubic its whole line.
 ///
 /// # Errors
 /// [`Error::Geometry`] where the axes are not parallel; reorient or use
 /// [`resample_image`](super::resample_image).
-pub fn resample_aligned(
-    image: Image,
+pub fn resample_aligned<'a>(
+    image: impl Into<Cow<'a, Image>>,
     target: &Grid,
     interpolation: [Interpolation; 3],
 ) -> Result<Image> {
+    let image = image.into();
     let taps = taps_between(image.grid(), target, interpolation)?;
     if !interpolation.contains(&Interpolation::Cubic) {
         return Image::new(target.clone(), mixed(&image, &taps, target));
     }
-    let (grid, mut data) = image.into_parts();
+    let (grid, mut data) = image.into_owned().into_parts();
     let mut shape = grid.shape();
     let (low, high) = range(&data);
     let mut axes = [0, 1, 2];
