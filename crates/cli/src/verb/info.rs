@@ -60,6 +60,8 @@ struct Volume {
     shape: [usize; 3],
     spacing_mm: [f64; 3],
     orientation: String,
+    /// Whether the file says where its voxels lie; else the orientation is the format's own.
+    placed: bool,
     /// Rows of the RAS affine, the last one left out.
     affine: [[f64; 4]; 3],
     #[serde(rename = "type")]
@@ -246,6 +248,7 @@ impl Volume {
             shape: grid.shape(),
             spacing_mm: grid.spacing_mm(),
             orientation: Orientation::of(grid).to_string(),
+            placed: storage.is_placed(),
             affine: [rows[0], rows[1], rows[2]],
             dtype: storage.dtype.to_string(),
             slope: storage.slope,
@@ -261,7 +264,12 @@ impl Volume {
         let ([x, y, z], [dx, dy, dz]) = (self.shape, self.spacing_mm);
         let mut text = format!("{}\n  shape        {x} × {y} × {z}\n", self.file);
         text.push_str(&format!("  spacing      {dx:.4} × {dy:.4} × {dz:.4} mm\n"));
-        text.push_str(&format!("  orientation  {}\n", self.orientation));
+        let assumed = if self.placed {
+            ""
+        } else {
+            ", assumed: the file does not say where it lies"
+        };
+        text.push_str(&format!("  orientation  {}{assumed}\n", self.orientation));
         if affine {
             for row in self.affine {
                 let row = row.map(|v| format!("{v:>11.4}")).join(" ");

@@ -4,7 +4,7 @@
 //! repair, which begins with the command that makes it where there is one. Errors
 //! stop training or spoil it; warnings may be meant; notes are for information. Cases are read in
 //! parallel; the order of findings is that of the dataset: its description, stray files, patients
-//! on both sides, then case by case.
+//! on both sides, same images, images without a place, then case by case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::{Serialize, Serializer};
 
 use super::cases::{result_ending, stem_and_ending};
-use super::check_case::check_case;
+use super::check_case::{Checked, check_case};
 use super::content::Content;
 use super::{Case, Dataset};
 
@@ -99,6 +99,7 @@ fn means(field: &str) -> &'static str {
         "labels" => "results are told by number, or structures are mistaken for each other",
         "masks" => "a voxel of a label map has one label: some of a mask is lost",
         "numTraining" => "cases may be missing, or ones that do not belong may have got in",
+        "place" => "axes are taken to run as the format's world does: left may be taken for right",
         "patient" => "results on patients who were trained on come out too good",
         "samples" => "losses and statistics become undefined, or nothing can be learnt",
         "shape" => "voxels of the files cannot be paired",
@@ -148,14 +149,34 @@ pub fn check(dataset: &Dataset) -> Vec<Finding> {
             side.iter().map(move |case| (case, labelled))
         })
         .collect();
-    let per_case: Vec<(Vec<Finding>, Option<Content>)> = cases
+    let checked: Vec<Checked> = cases
         .par_iter()
         .map(|(case, labelled)| check_case(dataset, case, *labelled))
         .collect();
-    let contents = per_case.iter().map(|(_, content)| *content);
+    let contents = checked.iter().map(|case| case.content);
     findings.extend(same_images(dataset, &contents.collect::<Vec<_>>()));
-    findings.extend(per_case.into_iter().flat_map(|(findings, _)| findings));
+    findings.extend(unplaced(&checked));
+    findings.extend(checked.into_iter().flat_map(|case| case.findings));
     findings
+}
+
+/// Images that do not say where they lie.
+fn unplaced(checked: &[Checked]) -> Option<Finding> {
+    let mut files = checked.iter().filter_map(|case| case.unplaced.as_deref());
+    let first = files.next()?;
+    Some(Finding::new(
+        Severity::Warning,
+        first,
+        "place",
+        format!(
+            "no place in the patient, here and in {} more of {} cases",
+            files.count(),
+            checked.len()
+        ),
+        "an sform or qform (NIfTI), or a space (NRRD)",
+        "convert the original again; or, where another file of the case has the place, crossmod \
+         convert FILE FILE --header OTHER",
+    ))
 }
 
 /// Images that are the same under different names, by the contents of training and test cases in
@@ -304,6 +325,7 @@ fn straddling_patients(dataset: &Dataset) -> Vec<Finding> {
 mod tests {
     use super::*;
     use crate::dataset::trial::Trial;
+    use crate::io::{self, Storage};
 
     const TWO_LABELS: &str = r#"{"channel_names": {"0": "CT"}, "file_ending": ".nii.gz",
         "labels": {"background": 0, "liver": 1}, "numTraining": 2}"#;
@@ -467,5 +489,26 @@ mod tests {
         };
         assert_eq!(on(1), on(4));
         assert_eq!(on(1).len(), 13);
+    }
+
+    #[test]
+    fn images_that_do_not_say_where_they_lie_are_told_of_once() {
+        let trial = Trial::new();
+        for (case, code) in [("a", 0), ("b", 1), ("c", 0)] {
+            let path = trial.root().join(format!("images/{case}.nii"));
+            trial.image(&format!("images/{case}.nii"), &[0.0, 1.0, 2.0]);
+            let (image, storage) = io::read_image_stored(&path).expect("an image");
+            let storage = Storage {
+                qform_code: code,
+                sform_code: code,
+                ..storage
+            };
+            io::write_image(&path, &image, &storage).expect("a writable folder");
+        }
+        let findings = check(&trial.open());
+        let found: Vec<&Finding> = findings.iter().filter(|f| f.field == "place").collect();
+        assert_eq!(found.len(), 1, "{findings:#?}");
+        assert!(found[0].file.ends_with("images/a.nii"));
+        assert!(found[0].found.contains("1 more of 3"), "{}", found[0].found);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::cases::stem_and_ending;
 use super::check::{convert, quoted};
 use super::content::Content;
 use super::{Case, Dataset, Finding, Severity, merge_masks};
@@ -14,19 +15,23 @@ const TOLERANCE_VOX: f64 = 0.01;
 /// Beyond this part of the smallest spacing voxels are paired with the wrong neighbours.
 const WRONG_VOX: f64 = 0.5;
 
-/// Everything found in one case, and what its first image shows; `labelled` where its side of the
-/// dataset has label maps.
-pub(super) fn check_case(
-    dataset: &Dataset,
-    case: &Case,
-    labelled: bool,
-) -> (Vec<Finding>, Option<Content>) {
+/// Everything found in one case.
+pub(super) struct Checked {
+    pub(super) findings: Vec<Finding>,
+    /// What its first image shows.
+    pub(super) content: Option<Content>,
+    /// The first image that does not say where it lies.
+    pub(super) unplaced: Option<PathBuf>,
+}
+
+/// `labelled` where the case's side of the dataset has label maps.
+pub(super) fn check_case(dataset: &Dataset, case: &Case, labelled: bool) -> Checked {
     let mut findings = Vec::new();
     let mut reference: Option<(&Path, Grid)> = None;
-    let mut content = None;
+    let (mut content, mut unplaced) = (None, None);
     for (channel, path) in case.images.iter().enumerate() {
-        let image = match io::read_image(path) {
-            Ok(image) => image,
+        let (image, storage) = match io::read_image_stored(path) {
+            Ok(read) => read,
             Err(_) if !path.exists() => {
                 findings.push(missing_channel(dataset, channel, path));
                 continue;
@@ -37,6 +42,11 @@ pub(super) fn check_case(
             }
         };
         findings.extend(samples(path, &image));
+        // A picture cannot say it.
+        let picture = matches!(stem_and_ending(path), Some((_, ".png")));
+        if !storage.is_placed() && !picture {
+            unplaced.get_or_insert_with(|| path.clone());
+        }
         match &reference {
             None => {
                 content = Content::of(&image);
@@ -72,7 +82,11 @@ pub(super) fn check_case(
         None => {}
     }
     let findings = findings.into_iter().map(|finding| finding.of(case));
-    (findings.collect(), content)
+    Checked {
+        findings: findings.collect(),
+        content,
+        unplaced,
+    }
 }
 
 /// What is wrong with the masks of a case, whose image lies on the given grid.

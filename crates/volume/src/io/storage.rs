@@ -41,6 +41,13 @@ impl Storage {
         self.scaling() == (1.0, 0.0)
     }
 
+    /// Whether the file says where its voxels lie; else voxel sizes alone are known, and axes are
+    /// taken to run as the format's world does.
+    #[must_use]
+    pub fn is_placed(&self) -> bool {
+        self.qform_code > 0 || self.sform_code > 0
+    }
+
     /// For formats without scaling, which hold real values as [`Dtype::F32`] where there is one.
     pub(super) fn without_scaling(&self) -> Self {
         if self.is_unscaled() {

@@ -39,17 +39,21 @@ pub(super) fn read(header: &Header, shape: [usize; 3]) -> Result<DMat4, String> 
 }
 
 /// Sets sform, qform and voxel sizes. Both codes are set, each from the other where the file they
-/// came from had only one; qform's is 0 where it cannot say the same (sheared axes).
+/// came from had only one; qform's is 0 where it cannot say the same (sheared axes), and both are
+/// where the file said no place and voxel sizes say as much as is known.
 pub(super) fn write(header: &mut Header, grid: &Grid, storage: &Storage) {
     let unit = 1.0 / storage.length_unit.mm();
     let m = DMat4::from_scale(DVec3::splat(unit)) * grid.world_from_voxel();
+    let columns = DMat3::from_mat4(m);
+    let sizes = [columns.x_axis, columns.y_axis, columns.z_axis].map(DVec3::length);
+    header.pixdim = [1.0, sizes[0], sizes[1], sizes[2], 0.0, 0.0, 0.0, 0.0];
+    if !storage.is_placed() && m == DMat4::from_scale(DVec3::from_array(sizes)) {
+        return;
+    }
     let first_above_0 = |codes: [i16; 2]| codes.into_iter().find(|&c| c > 0).unwrap_or(1);
     header.sform_code = first_above_0([storage.sform_code, storage.qform_code]);
     header.srow = [0, 1, 2].map(|r| m.row(r).to_array());
 
-    let columns = DMat3::from_mat4(m);
-    let sizes = [columns.x_axis, columns.y_axis, columns.z_axis].map(DVec3::length);
-    header.pixdim = [1.0, sizes[0], sizes[1], sizes[2], 0.0, 0.0, 0.0, 0.0];
     let mut turn = DMat3::from_cols(
         columns.x_axis / sizes[0],
         columns.y_axis / sizes[1],
