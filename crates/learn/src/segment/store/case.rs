@@ -77,8 +77,11 @@ impl<'a> Job<'a> {
         hash.update(plan_key);
         hash.update(&case.id);
         let named = case.images.iter().map(PathBuf::as_path).chain([label]);
-        let files: Vec<Vec<PathBuf>> = named.map(io::files_of).collect::<Result<_, _>>()?;
-        for path in files.iter().flatten() {
+        let mut files = Vec::new();
+        for path in named {
+            files.extend(io::files_of(path)?);
+        }
+        for path in &files {
             let about = fs::metadata(path).map_err(|e| Error::io("read", e, path))?;
             let since = about.modified().ok();
             let since = since.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
