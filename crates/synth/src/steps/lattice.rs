@@ -29,6 +29,16 @@ impl Lattice {
         }
     }
 
+    /// A small grid of points so many millimetres apart, over an image of voxels of some size.
+    pub(super) fn spaced(image: [usize; 3], spacing_mm: [f64; 3], mm: f32, rng: &mut Rng) -> Self {
+        let points = |axis: usize| image[axis] as f64 * spacing_mm[axis] / f64::from(mm);
+        Self {
+            shape: [0, 1, 2].map(|axis| (points(axis).ceil() as usize).max(1)),
+            sd: 1.0,
+            seed: seed(rng),
+        }
+    }
+
     /// Points along (x, y, z).
     pub(super) fn shape(&self) -> [usize; 3] {
         self.shape

@@ -9,7 +9,8 @@
 //!
 //! Without a scan, from labels alone: in each slice across the body the convex hull of the labels within
 //! `reach_mm` along it, grown by a drawn margin, is the body (no arms); its outermost part, of a drawn
-//! thickness, is fat, the rest of it soft tissue, and all else air. The ranges are chosen.
+//! thickness, is fat, then comes a wall of soft tissue, and what is about the organs inside is fat and soft
+//! tissue in lobes, of a drawn share and size; all else is air. The ranges are chosen.
 //!
 //! New values have target 0; their classes are named in `classes`, which the tables know. Draws the
 //! threshold between the classes (it follows from the scan), or margin and thickness. Intensities in HU,
@@ -25,14 +26,19 @@
 //! margin_mm = [20.0, 45.0]   # without: from the labels' hull to the skin
 //! fat_mm = [8.0, 25.0]       # of which so much is fat
 //! reach_mm = 60.0
+//! wall_mm = [8.0, 25.0]      # and then so much soft tissue
+//! inner_fat = [0.0, 0.9]     # share of fat about the organs, in lobes
+//! lobe_mm = [20.0, 60.0]
 //! # "#, &[])?;
 //! # Ok::<(), crossmod_synth::Error>(())
 //! ```
 
+use crossmod_volume::Grid;
 use crossmod_volume::rng::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::lattice::Lattice;
 use super::{Apply, Random};
 use crate::error::range;
 use crate::{Error, Result, Scene, Structure};
@@ -58,6 +64,12 @@ pub struct Unsegmented {
     pub fat_mm: [f32; 2],
     /// Without a scan: labels so far along the body shape a slice's hull.
     pub reach_mm: f32,
+    /// Without a scan: range of the thickness of the wall of soft tissue within that fat.
+    pub wall_mm: [f32; 2],
+    /// Without a scan: range of the share of fat about the organs within the wall.
+    pub inner_fat: [f32; 2],
+    /// Without a scan: range of the size of that fat's lobes.
+    pub lobe_mm: [f32; 2],
 }
 
 impl Default for Unsegmented {
@@ -70,6 +82,9 @@ impl Default for Unsegmented {
             margin_mm: [20.0, 45.0],
             fat_mm: [8.0, 25.0],
             reach_mm: 60.0,
+            wall_mm: [8.0, 25.0],
+            inner_fat: [0.0, 0.9],
+            lobe_mm: [20.0, 60.0],
         }
     }
 }
@@ -97,7 +112,41 @@ enum By {
         margin_mm: f32,
         fat_mm: f32,
         reach_mm: f32,
+        inside: Inside,
     },
+}
+
+/// What is about the organs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inside {
+    wall_mm: f32,
+    /// Share of fat.
+    fat: f32,
+    /// It is fat where this is large.
+    lobes: Lattice,
+}
+
+impl Inside {
+    /// Whether each voxel of a grid is fat.
+    fn is_fat(&self, grid: &Grid) -> Vec<bool> {
+        let [nx, ny, _] = grid.shape();
+        let (numbers, growth) = (self.lobes.numbers(0), self.lobes.growth(grid.shape()));
+        let mut sorted = numbers.clone();
+        sorted.sort_by(f32::total_cmp);
+        let least = ((1.0 - self.fat) * sorted.len() as f32) as usize;
+        let least = sorted.get(least).copied().unwrap_or(f32::INFINITY);
+        let mut fat = vec![false; grid.len()];
+        let slices = fat.par_chunks_mut(nx * ny).enumerate();
+        slices.for_each_init(Vec::new, |field, (z, slice)| {
+            field.resize(slice.len(), 0.0);
+            growth.slice(&numbers, z, field);
+            for (fat, value) in slice.iter_mut().zip(&*field) {
+                *fat = *value >= least;
+            }
+        });
+        fat
+    }
 }
 
 impl Random for Unsegmented {
@@ -109,6 +158,9 @@ impl Random for Unsegmented {
         range("unsegmented.margin_mm", self.margin_mm, 0.0..=500.0)?;
         range("unsegmented.fat_mm", self.fat_mm, 0.0..=500.0)?;
         range("unsegmented.reach_mm", [self.reach_mm; 2], 0.0..=5000.0)?;
+        range("unsegmented.wall_mm", self.wall_mm, 0.0..=500.0)?;
+        range("unsegmented.inner_fat", self.inner_fat, 0.0..=1.0)?;
+        range("unsegmented.lobe_mm", self.lobe_mm, 1.0..=5000.0)?;
         let [air, dark, bright] = &self.classes;
         if air == dark || air == bright || dark == bright {
             return Err(Error::Recipe(format!(
@@ -133,11 +185,21 @@ impl Random for Unsegmented {
                     split_hu: rest.two_means().map_or(self.air_hu, |two| two.threshold),
                 }
             }
-            None => By::Hull {
-                margin_mm,
-                fat_mm,
-                reach_mm: self.reach_mm,
-            },
+            None => {
+                let within = |[low, high]: [f32; 2], rng: &mut Rng| rng.uniform(low, high);
+                let (wall_mm, fat) = (within(self.wall_mm, rng), within(self.inner_fat, rng));
+                let (grid, lobe_mm) = (scene.grid(), within(self.lobe_mm, rng));
+                By::Hull {
+                    margin_mm,
+                    fat_mm,
+                    reach_mm: self.reach_mm,
+                    inside: Inside {
+                        wall_mm,
+                        fat,
+                        lobes: Lattice::spaced(grid.shape(), grid.spacing_mm(), lobe_mm, rng),
+                    },
+                }
+            }
         };
         Ok(UnsegmentedDraw {
             classes: self.classes.clone(),
@@ -160,8 +222,8 @@ impl Apply for UnsegmentedDraw {
             scene.structures.insert(*value, structure);
         }
         let [air, dark, bright] = values;
-        match self.by {
-            By::Scan { air_hu, split_hu } => {
+        match &self.by {
+            &By::Scan { air_hu, split_hu } => {
                 let scan = scene.scan.as_ref().ok_or_else(|| {
                     Error::Recipe(
                         "expected the scan that unsegmented was drawn from, found none; give it \
@@ -185,11 +247,15 @@ impl Apply for UnsegmentedDraw {
                 margin_mm,
                 fat_mm,
                 reach_mm,
+                inside,
             } => {
-                let hull = hull::Hull::of(&scene.labels, reach_mm);
-                hull.paint(&mut scene.labels, |depth_mm| match depth_mm + margin_mm {
+                let lobes = inside.is_fat(scene.grid());
+                let hull = hull::Hull::of(&scene.labels, *reach_mm);
+                let wall = fat_mm + inside.wall_mm;
+                hull.paint(&mut scene.labels, |at, depth_mm| match depth_mm + margin_mm {
                     depth if depth < 0.0 => air,
-                    depth if depth < fat_mm => dark,
+                    depth if depth < *fat_mm => dark,
+                    depth if depth >= wall && lobes[at] => dark,
                     _ => bright,
                 });
             }
@@ -254,6 +320,7 @@ mod tests {
         let step = Unsegmented {
             margin_mm: [30.0; 2],
             fat_mm: [12.0; 2],
+            inner_fat: [0.0; 2],
             ..Unsegmented::default()
         };
         let (_, after) = trial::done(&step, &scene, 1);
@@ -266,6 +333,35 @@ mod tests {
         assert_eq!(row[1..4], [value("fat"); 3]);
         assert_eq!(row[4..6], [value("soft tissue"); 2]);
         assert_eq!(row[6], 1);
+    }
+
+    #[test]
+    fn about_the_organs_inside_the_wall_is_fat_in_lobes() {
+        let inside = |c: usize| c.abs_diff(40) < 30 && c.abs_diff(40) > 27;
+        let scene = trial::scene([80, 80, 20], [3.0; 3], |[x, y, _]| {
+            u16::from(inside(x) && inside(y))
+        });
+        let share = |fat: f32| {
+            let step = Unsegmented {
+                margin_mm: [30.0; 2],
+                fat_mm: [12.0; 2],
+                wall_mm: [18.0; 2],
+                inner_fat: [fat; 2],
+                lobe_mm: [15.0; 2],
+                ..Unsegmented::default()
+            };
+            let (_, after) = trial::done(&step, &scene, 1);
+            let value = after.classes()["fat"][0];
+            let at = |x: usize, y: usize| after.labels.data()[after.grid().index([x, y, 10])];
+            // The wall lies between 12 and 30 mm from the skin, which is 30 mm before x = 11.
+            assert!((6..10).all(|x| at(x, 40) != value) && at(3, 40) == value);
+            let square = (20..60).flat_map(|x| (20..60).map(move |y| (x, y)));
+            let fatty = square.filter(|&(x, y)| at(x, y) == value).count();
+            fatty as f32 / 1600.0
+        };
+        assert_eq!(share(0.0), 0.0);
+        let (some, most) = (share(0.5), share(0.9));
+        assert!((0.25..0.75).contains(&some) && most > 0.85, "{some} {most}");
     }
 
     #[test]

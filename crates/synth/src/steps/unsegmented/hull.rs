@@ -57,8 +57,9 @@ impl Hull {
         }
     }
 
-    /// Gives each voxel without a label the value of its depth in the hull, mm; outside it is negative.
-    pub(super) fn paint(&self, labels: &mut Labels, value: impl Fn(f32) -> u16 + Sync) {
+    /// Gives each voxel without a label the value of its number and its depth in the hull, mm; outside it
+    /// is negative.
+    pub(super) fn paint(&self, labels: &mut Labels, value: impl Fn(usize, f32) -> u16 + Sync) {
         let [nx, ny, _] = labels.grid().shape();
         let Axial { along, across } = self.axial;
         let slices = labels.data_mut().par_chunks_mut(nx * ny).enumerate();
@@ -90,9 +91,10 @@ impl Hull {
                             }
                         }
                     }
-                    for (label, &depth) in row.iter_mut().zip(depth.iter()) {
+                    let first = (z * ny + y) * nx;
+                    for (x, (label, &depth)) in row.iter_mut().zip(depth.iter()).enumerate() {
                         if *label == 0 {
-                            *label = value(depth);
+                            *label = value(first + x, depth);
                         }
                     }
                 }
