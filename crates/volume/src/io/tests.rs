@@ -74,3 +74,36 @@ fn other_formats_are_told_what_is_supported() {
         );
     }
 }
+
+/// So many that they are unpacked ahead of being taken.
+#[test]
+fn many_packed_samples_come_in_order_or_are_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("a.nii.gz");
+    let grid = Grid::with_spacing([256, 128, 100], [1.0; 3]).expect("a grid");
+    let mut data: Vec<f32> = (0..grid.len()).map(|i| (i * i % 1009) as f32).collect();
+    let storage = Storage {
+        dtype: Dtype::I16,
+        ..Storage::default()
+    };
+    let mut written = |change: Option<(usize, f32)>| {
+        if let Some((at, value)) = change {
+            data[at] = value;
+        }
+        let image = Image::new(grid.clone(), data.clone()).expect("an image");
+        write_image(&path, &image, &storage).expect("a write");
+        image
+    };
+    let image = written(None);
+    assert!(read_image(&path).expect("what was written").data() == image.data());
+    let whole = std::fs::read(&path).expect("a file");
+    std::fs::write(&path, &whole[..whole.len() / 4 * 3]).expect("a write");
+    let error = read_image(&path).expect_err("cut off").to_string();
+    assert!(error.contains("truncated"), "{error}");
+    // The first of those that are no labels is told, early or late.
+    written(Some((3_000_000, -7.0)));
+    let refusal = || read_labels(&path).expect_err("no label").to_string();
+    assert!(refusal().contains("found -7"), "{}", refusal());
+    written(Some((5, -8.0)));
+    assert!(refusal().contains("found -8"), "{}", refusal());
+}
