@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import pathlib
+import zlib
 
 here = pathlib.Path(__file__).resolve().parent
 MOST = 64 * 1024
+# A mask of some kilobytes can be of a hundred megabytes, and reading it over and over finds nothing.
+MOST_UNPACKED = 1024 * 1024
 ENDS = {
     "nifti": (".nii", ".nii.gz", ".hdr", ".img"),
     "nrrd": (".nrrd", ".nhdr"),
@@ -23,9 +26,20 @@ def target(name):
     return next((t for t, ends in ENDS.items() if name.lower().endswith(ends)), None)
 
 
+def unpacked(content):
+    """How many bytes the first gzip stream in a file holds, as far as they matter."""
+    at = content.find(b"\x1f\x8b\x08")
+    if at < 0:
+        return 0
+    try:
+        return len(zlib.decompressobj(31).decompress(content[at:], MOST_UNPACKED + 1))
+    except zlib.error:
+        return 0
+
+
 def keep(name, content):
     to = target(name)
-    if to and len(content) <= MOST:
+    if to and len(content) <= MOST and unpacked(content) <= MOST_UNPACKED:
         folder = here / "corpus" / to
         folder.mkdir(parents=True, exist_ok=True)
         (folder / hashlib.sha1(content).hexdigest()).write_bytes(content)
