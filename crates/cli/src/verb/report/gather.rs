@@ -114,7 +114,10 @@ impl Gathered {
                     say(role, path.display().to_string());
                 }
             }
-            say("files read", manifest.data.len().to_string());
+            // Of several stages, each knows its own.
+            if !manifest.data.is_empty() {
+                say("files read", manifest.data.len().to_string());
+            }
             say("seed", manifest.seed.to_string());
             say("machine", manifest.host.clone());
             say("crossmod", manifest.version.clone());

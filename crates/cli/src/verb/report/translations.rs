@@ -135,10 +135,12 @@ impl Translators {
         }
         Ok(Some(Picture {
             title: format!("{run}: {} as {}", there_name(domain), there.to()),
-            text: format!(
-                "{taken} of {} training cases, the least consistent first. {MEANING}",
-                cases.len()
-            ),
+            text: if self.segmentor.is_some() || back.is_some() {
+                let all = cases.len();
+                format!("{taken} of {all} training cases, the least consistent first. {MEANING}")
+            } else {
+                format!("{taken} of {} training cases.", cases.len())
+            },
             png: sheet.png()?,
         }))
     }

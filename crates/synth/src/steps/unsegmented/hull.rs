@@ -210,7 +210,7 @@ mod tests {
                 .map(|v| u16::from((17.0..=20.0).contains(&radius(v))));
             let mut labels = Labels::new(grid, ring.collect()).expect("labels");
             let hull = Hull::of(&labels, 10.0);
-            hull.paint(&mut labels, |depth| (100.0 + depth).max(0.0) as u16);
+            hull.paint(&mut labels, |_, depth| (100.0 + depth).max(0.0) as u16);
             for (v, &label) in voxels.iter().zip(labels.data()) {
                 if label != 1 {
                     // The last label's middle lies within a voxel of 20 mm.
