@@ -46,6 +46,9 @@ pub(crate) struct Global {
     /// Print no progress and no notes
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Show progress as lines, as in a file, rather than as a bar
+    #[arg(long, global = true, conflicts_with = "quiet")]
+    plain: bool,
 }
 
 /// Those this build cannot use are known, but not shown.
@@ -94,6 +97,7 @@ impl Global {
             json: self.json,
             verbose: self.verbose,
             quiet: self.quiet,
+            plain: self.plain,
         })
     }
 }

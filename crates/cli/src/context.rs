@@ -19,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) verbose: bool,
     /// No progress, no notes.
     pub(crate) quiet: bool,
+    /// Progress in lines, without a bar.
+    pub(crate) plain: bool,
 }
 
 /// How a verb ended, short of an error.
@@ -51,7 +53,7 @@ impl Context {
 
     /// Progress on stderr; from here on Ctrl-C asks the work to stop instead of ending it.
     pub(crate) fn progress(&self) -> anyhow::Result<Bar> {
-        Bar::new(self.quiet)
+        Bar::new(self.quiet, self.plain)
     }
 
     /// Says something on stderr that is no result.

@@ -36,11 +36,12 @@ enum Kind {
 }
 
 impl Bar {
-    pub(crate) fn new(quiet: bool) -> anyhow::Result<Self> {
+    /// Silent, or in lines also on a terminal.
+    pub(crate) fn new(quiet: bool, plain: bool) -> anyhow::Result<Self> {
         catch_interrupt(quiet)?;
         let kind = if quiet {
             Kind::Quiet
-        } else if std::io::stderr().is_terminal() {
+        } else if std::io::stderr().is_terminal() && !plain {
             Kind::Terminal(ProgressBar::hidden())
         } else {
             Kind::Lines { last: None }

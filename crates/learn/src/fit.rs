@@ -27,4 +27,5 @@ pub use pool::ImagePool;
 pub use run::{RunFolder, State, write_json};
 pub use schedule::{Poly, Schedule};
 pub use sgd::{Sgd, SgdConfig};
+pub(crate) use train::VALIDATION;
 pub use train::{Decay, Losses, Plan, Summary, Trainable, train};

@@ -87,6 +87,8 @@ pub struct Finding {
     pub text: String,
     /// A command line that repairs it.
     pub repair: Option<String>,
+    /// What it is about, as a PNG's bytes.
+    pub picture: Option<Vec<u8>>,
 }
 
 /// Two runs compared on the same cases.
@@ -189,6 +191,7 @@ impl Page {
                 severity => finding.severity.as_str(),
                 text => finding.text.as_str(),
                 repair => finding.repair.clone(),
+                picture => finding.picture.as_deref().map(base64::encode),
             }
         });
         let texts = self
@@ -366,6 +369,7 @@ mod tests {
                 severity: "warning".into(),
                 text: "one case lacks a label".into(),
                 repair: Some("crossmod convert a b".into()),
+                picture: Some(b"foobaz".to_vec()),
             }],
             facts: vec![Facts {
                 name: "run".into(),
@@ -384,6 +388,7 @@ mod tests {
             "0.876",
             "liver",
             "data:image/png;base64,Zm9vYmFy",
+            "data:image/png;base64,Zm9vYmF6",
             "seed",
             "42",
             "crossmod convert a b",

@@ -9,6 +9,9 @@ use super::{Budget, Row, RunFolder, State};
 use crate::net::weights::Named;
 use crate::{Error, Progress, Result};
 
+/// The loss on cases that are not trained on, which few steps have.
+pub(crate) const VALIDATION: &str = "validation";
+
 /// The losses of one step by name, each before its weight.
 pub type Losses = Vec<(&'static str, f32)>;
 
@@ -92,6 +95,7 @@ pub fn train(
     let log_path = run.file("log.jsonl");
     let mut log = Log::open(&log_path, step)?;
     let (start, mut saved, mut shown) = (Instant::now(), Instant::now(), None::<Instant>);
+    let (first, mut validation) = (step, None);
     loop {
         let seconds = before + start.elapsed().as_secs_f64();
         let done = plan.budget.progress(step, seconds);
@@ -107,8 +111,11 @@ pub fn train(
         log.push(&Row::new(step, epoch, rate, seconds, &losses))?;
         model.notes().iter().for_each(|note| progress.note(note));
         step += 1;
+        let validated = losses.iter().find(|(name, _)| *name == VALIDATION);
+        validation = validated.map(|(_, value)| *value).or(validation);
         if shown.is_none_or(|at| at.elapsed() > Duration::from_millis(200)) {
-            progress.update(done, &describe(step, &losses));
+            let pace = start.elapsed().as_secs_f64() / (step - first) as f64;
+            progress.update(done, &describe(step, pace, &losses, validation));
             shown = Some(Instant::now());
         }
         let stop = progress.cancelled();
@@ -155,12 +162,17 @@ fn save(
     run.write_weights(&model.weights())
 }
 
-fn describe(step: u64, losses: &Losses) -> String {
-    let figures: Vec<String> = losses
-        .iter()
-        .map(|(name, v)| format!("{name} {v:.3}"))
-        .collect();
-    format!("step {step}  {}", figures.join("  "))
+/// What is said of a step: its number, the pace in seconds a step, its losses and the last validation.
+fn describe(step: u64, pace: f64, losses: &Losses, validation: Option<f32>) -> String {
+    let pace = if pace > 1.0 {
+        format!("{pace:.1} s a step")
+    } else {
+        format!("{:.1} steps a second", 1.0 / pace.max(1e-9))
+    };
+    let shown = losses.iter().filter(|(name, _)| *name != VALIDATION);
+    let mut figures: Vec<String> = shown.map(|(name, v)| format!("{name} {v:.3}")).collect();
+    figures.extend(validation.map(|v| format!("{VALIDATION} {v:.3}")));
+    format!("step {step}  {pace}  {}", figures.join("  "))
 }
 
 fn last_losses(rows: &[Row]) -> std::collections::BTreeMap<String, f32> {
@@ -175,4 +187,25 @@ fn last_losses(rows: &[Row]) -> std::collections::BTreeMap<String, f32> {
     }
     let mean = |(name, (sum, rows))| (name, sum / rows);
     sums.into_iter().map(mean).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_told_with_its_pace_and_the_last_validation() {
+        let losses = vec![("segmentation", 0.5)];
+        let told = describe(7, 0.25, &losses, Some(0.125));
+        assert_eq!(
+            told,
+            "step 7  4.0 steps a second  segmentation 0.500  validation 0.125"
+        );
+        let validated = vec![("segmentation", 0.5), (VALIDATION, 0.25)];
+        let told = describe(8, 2.5, &validated, Some(0.25));
+        assert_eq!(
+            told,
+            "step 8  2.5 s a step  segmentation 0.500  validation 0.250"
+        );
+    }
 }

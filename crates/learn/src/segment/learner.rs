@@ -9,7 +9,9 @@ use super::{SegmentRecipe, SegmentationPlan};
 use crate::Result;
 use crate::batch::{Ahead, PatchBatch, Patches};
 use crate::device::Processor;
-use crate::fit::{Average, Losses, NetGradients, Optimizer, RunFolder, State, Trainable};
+use crate::fit::{
+    Average, Losses, NetGradients, Optimizer, RunFolder, State, Trainable, VALIDATION,
+};
 use crate::loss::{PlannedLoss, Truth};
 use crate::net::PlannedNet;
 use crate::net::weights::{Named, collect, fill};
@@ -110,7 +112,7 @@ impl Trainable for Learner {
         if self.check.as_ref().is_some_and(|check| check.is_due(step)) {
             let weights = self.current();
             if let Some(check) = &mut self.check {
-                losses.push(("validation", 1.0 - check.run(step, weights)?));
+                losses.push((VALIDATION, 1.0 - check.run(step, weights)?));
             }
         }
         Ok(losses)

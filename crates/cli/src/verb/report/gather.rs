@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crossmod_learn::fit::{Budget, Manifest, RunFolder};
 use crossmod_measure::{Bootstrap, Evaluation, Metric, Settings, evaluate_folders};
+use crossmod_report::case::mosaic;
 use crossmod_report::page::{Comparison, Facts, Finding, Page, Run};
 use crossmod_volume::dataset::{self, Dataset, Severity};
+use crossmod_volume::io;
 use serde_json::Value;
 
 use super::logs::Log;
@@ -14,6 +16,8 @@ use super::name_of;
 
 /// Most findings about data that a page shows.
 const MOST_FINDINGS: usize = 20;
+/// And how many of them with a picture.
+const MOST_PICTURES: usize = 4;
 
 /// One run.
 pub(in crate::verb) struct Gathered {
@@ -279,26 +283,31 @@ pub(super) fn findings(runs: &[Gathered]) -> Vec<Finding> {
         .into_iter()
         .filter_map(|folder| Dataset::open(folder).ok());
     let mut found: Vec<Finding> = Vec::new();
-    for finding in datasets.flat_map(|dataset| dataset::check(&dataset)) {
-        let severity = match finding.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            _ => continue,
-        };
-        found.push(Finding {
-            severity: severity.to_owned(),
-            text: format!(
-                "{}{}: expected {}, found {}: {}",
-                finding
-                    .case
-                    .map_or(String::new(), |case| format!("{case}: ")),
-                finding.field,
-                finding.expected,
-                finding.found,
-                finding.file.display()
-            ),
-            repair: (!finding.repair.is_empty()).then_some(finding.repair),
-        });
+    for dataset in datasets {
+        for finding in dataset::check(&dataset) {
+            let severity = match finding.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+                _ => continue,
+            };
+            let drawn = found.iter().filter(|f| f.picture.is_some()).count();
+            let case = finding.case.as_deref();
+            found.push(Finding {
+                severity: severity.to_owned(),
+                text: format!(
+                    "{}{}: expected {}, found {}: {}",
+                    case.map_or(String::new(), |case| format!("{case}: ")),
+                    finding.field,
+                    finding.expected,
+                    finding.found,
+                    finding.file.display()
+                ),
+                picture: case
+                    .filter(|_| drawn < MOST_PICTURES)
+                    .and_then(|case| picture(&dataset, case)),
+                repair: (!finding.repair.is_empty()).then_some(finding.repair),
+            });
+        }
     }
     found.sort_by(|a, b| a.severity.cmp(&b.severity));
     let more = found.len().saturating_sub(MOST_FINDINGS);
@@ -308,9 +317,20 @@ pub(super) fn findings(runs: &[Gathered]) -> Vec<Finding> {
             severity: "note".into(),
             text: format!("{more} more; `crossmod check` names them all"),
             repair: None,
+            picture: None,
         });
     }
     found
+}
+
+/// Slices of a case with its labels, as far as its files can be read.
+fn picture(dataset: &Dataset, case: &str) -> Option<Vec<u8>> {
+    let mut cases = dataset.training.iter().chain(&dataset.test);
+    let case = cases.find(|found| found.id == case)?;
+    let image = io::read_image(case.images.first()?).ok()?;
+    let labels = case.label.as_deref().and_then(|f| io::read_labels(f).ok());
+    let names: Vec<(u16, String)> = dataset.labels.clone().into_iter().collect();
+    mosaic(&image, labels.as_ref(), &names).ok()?.png().ok()
 }
 
 #[cfg(test)]
