@@ -199,10 +199,10 @@ impl Sources<'_> {
     /// Reads the runs and measures predictions where there is a truth.
     pub(super) fn gathered(&self, progress: &mut Bar) -> anyhow::Result<Vec<Gathered>> {
         progress.stage("reading runs");
-        let runs = self.runs.iter().enumerate();
-        runs.map(|(i, run)| {
+        let runs = self.runs.iter().zip(distinct(self.runs)).enumerate();
+        runs.map(|(i, (run, name))| {
             let predictions = self.predictions.get(i).map(PathBuf::as_path);
-            Gathered::of(run, predictions, self.truth)
+            Gathered::of(run, name, predictions, self.truth)
         })
         .collect()
     }
@@ -224,6 +224,20 @@ impl Sources<'_> {
     }
 }
 
+/// The folders' names, with those of the folders that they lie in where several have one name.
+fn distinct(folders: &[PathBuf]) -> Vec<String> {
+    let names: Vec<String> = folders.iter().map(|folder| name_of(folder)).collect();
+    let folders = folders.iter().zip(&names);
+    let whole = folders.map(|(folder, name)| {
+        let several = names.iter().filter(|other| *other == name).count() > 1;
+        match folder.canonicalize().as_deref().ok().and_then(Path::parent) {
+            Some(parent) if several => format!("{}/{name}", name_of(parent)),
+            _ => name.clone(),
+        }
+    });
+    whole.collect()
+}
+
 /// A folder's name, for people.
 fn name_of(folder: &Path) -> String {
     let whole = folder.canonicalize();
@@ -232,4 +246,21 @@ fn name_of(folder: &Path) -> String {
         || folder.display().to_string(),
         |n| n.to_string_lossy().into_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_one_name_are_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = |name: &str| {
+            let run = folder.path().join(name);
+            std::fs::create_dir_all(&run).expect("a folder");
+            run
+        };
+        let runs = [run("a/teacher"), run("b/teacher"), run("b/student")];
+        assert_eq!(distinct(&runs), ["a/teacher", "b/teacher", "student"]);
+    }
 }

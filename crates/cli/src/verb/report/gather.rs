@@ -12,7 +12,6 @@ use crossmod_volume::io;
 use serde_json::Value;
 
 use super::logs::Log;
-use super::name_of;
 
 /// Most findings about data that a page shows.
 const MOST_FINDINGS: usize = 20;
@@ -34,9 +33,10 @@ pub(in crate::verb) struct Gathered {
 }
 
 impl Gathered {
-    /// Reads a run; `predictions` are measured against `truth` where both are given.
+    /// Reads a run under a name; `predictions` are measured against `truth` where both are given.
     pub(super) fn of(
         folder: &Path,
+        name: String,
         predictions: Option<&Path>,
         truth: Option<&Path>,
     ) -> anyhow::Result<Self> {
@@ -56,10 +56,12 @@ impl Gathered {
         let validation = folder.join("validation");
         let text = |file: &str| {
             let text = std::fs::read_to_string(folder.join(file)).ok()?;
-            Some((format!("{}: {file}", name_of(folder)), text))
+            Some((format!("{name}: {file}"), text))
         };
+        let texts = ["recipe.toml", "plan.toml"].into_iter().filter_map(text);
+        let texts = texts.collect();
         Ok(Self {
-            name: name_of(folder),
+            name,
             folder: folder.to_owned(),
             manifest: manifest.transpose()?,
             predictions: predictions
@@ -68,10 +70,7 @@ impl Gathered {
             logs: Log::of(folder)?,
             metrics,
             measured,
-            texts: ["recipe.toml", "plan.toml"]
-                .into_iter()
-                .filter_map(text)
-                .collect(),
+            texts,
         })
     }
 
