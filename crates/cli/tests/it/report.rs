@@ -247,20 +247,45 @@ fn pages_work_in_a_browser() {
             assert!(dom.contains("Slices of b with predictions and truth"));
         }
     }
+    let page = std::fs::read_to_string(trial.path("run/report.html")).expect("a page");
+    let click = "<script>addEventListener('load', () => \
+                 document.querySelector('[data-case=\"a\"] button').click())</script></body>";
+    trial.write_text("run/click.html", &page.replace("</body>", click));
+    let clicked = format!("file://{}", trial.path("run/click.html").display());
+    let output = browse(&browser, &["--dump-dom"], &clicked);
+    assert!(output.contains("Slices of a with predictions and truth"));
+    let picture = trial.path("dark.png");
+    let dark = format!("--screenshot={}", picture.display());
+    let setting = "--blink-settings=preferredColorScheme=0";
+    browse(&browser, &["--force-dark-mode", setting, &dark], &file);
+    let pixels = colours(&picture);
+    assert!(pixels[0].iter().all(|v| *v < 64), "{:?}", pixels[0]);
+    let printed = trial.path("report.pdf");
+    browse(
+        &browser,
+        &[&format!("--print-to-pdf={}", printed.display())],
+        &file,
+    );
+    let pdf = std::fs::read(printed).expect("a PDF");
+    assert!(pdf.starts_with(b"%PDF") && pdf.len() > 20_000);
 }
 
-/// Of a picture of a page: how many pixels have a warm colour as the first label and the crosshair have,
-/// and how many there are.
-fn tinted(browser: &std::ffi::OsStr, url: &str, to: &std::path::Path) -> (usize, usize) {
-    let done = Command::new(browser)
+/// What the browser prints of a page.
+fn browse(browser: &std::ffi::OsStr, arguments: &[&str], url: &str) -> String {
+    let output = Command::new(browser)
         .args(["--headless=new", "--no-sandbox", "--use-angle=swiftshader"])
         .args(["--enable-unsafe-swiftshader", "--virtual-time-budget=60000"])
         .args(["--window-size=1000,1000", "--hide-scrollbars"])
-        .arg(format!("--screenshot={}", to.display()))
+        .args(arguments)
         .arg(url)
         .output();
-    assert!(done.expect("the browser starts").status.success());
-    let file = std::fs::File::open(to).expect("a picture");
+    let said = Said::from(output.expect("the browser starts"));
+    said.exits(0).stdout
+}
+
+/// The pixels of a picture: red, green, blue.
+fn colours(picture: &std::path::Path) -> Vec<[u8; 3]> {
+    let file = std::fs::File::open(picture).expect("a picture");
     let mut reader = png::Decoder::new(BufReader::new(file))
         .read_info()
         .expect("a PNG");
@@ -268,7 +293,14 @@ fn tinted(browser: &std::ffi::OsStr, url: &str, to: &std::path::Path) -> (usize,
     let info = reader.next_frame(&mut pixels).expect("pixels");
     let samples = info.color_type.samples();
     let pixels = pixels[..info.buffer_size()].chunks_exact(samples);
-    let all = pixels.len();
-    let warm = pixels.filter(|p| i32::from(p[0]) > i32::from(p[2]) + 25);
-    (warm.count(), all)
+    pixels.map(|p| [p[0], p[1], p[2]]).collect()
+}
+
+/// Of a picture of a page: how many pixels have a warm colour as the first label and the crosshair have,
+/// and how many there are.
+fn tinted(browser: &std::ffi::OsStr, url: &str, to: &std::path::Path) -> (usize, usize) {
+    browse(browser, &[&format!("--screenshot={}", to.display())], url);
+    let pixels = colours(to);
+    let warm = |p: &&[u8; 3]| i32::from(p[0]) > i32::from(p[2]) + 25;
+    (pixels.iter().filter(warm).count(), pixels.len())
 }
