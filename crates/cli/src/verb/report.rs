@@ -108,8 +108,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut progress = context.progress()?;
     let (mut events, mut findings) = (Vec::new(), None);
     let (mut weights, mut pictures) = (Vec::new(), Vec::new());
+    let logs = args.runs.iter().flat_map(|run| logs::places(run));
+    let logs: Vec<PathBuf> = logs.map(|(_, log)| log).collect();
     loop {
-        let seen = changed(&args.runs);
+        let seen = changed(&logs);
         let gathered = sources.gathered(&mut progress)?;
         if let Some(folder) = &args.tensorboard {
             write_events(&gathered, folder, &mut events)?;
@@ -118,7 +120,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
         // The data stay as they are while a run trains.
         let found = || gather::findings(&gathered);
         page.findings.clone_from(findings.get_or_insert_with(found));
-        let saved = modified(&args.runs, |log| log.with_file_name("weights"));
+        let saved = modified(&logs, |log| log.with_file_name("weights"));
         if args.translations > 0 && saved != weights {
             weights = saved;
             let (most, processor) = (args.translations, context.processor()?);
@@ -131,7 +133,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
             break;
         }
         progress.stage(&format!("{} is up to date; Ctrl-C ends", out.display()));
-        while changed(&args.runs) == seen {
+        while changed(&logs) == seen {
             std::thread::sleep(LOOK);
             if progress.cancelled() {
                 return Ok(Outcome::Done);
@@ -146,19 +148,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// When each run's logs and results were written last.
-fn changed(runs: &[PathBuf]) -> [Vec<Option<SystemTime>>; 2] {
+/// When logs, and the results beside them, were written last.
+fn changed(logs: &[PathBuf]) -> [Vec<Option<SystemTime>>; 2] {
     [
-        modified(runs, |log| log.to_owned()),
-        modified(runs, |log| log.with_file_name("metrics.json")),
+        modified(logs, Path::to_owned),
+        modified(logs, |log| log.with_file_name("metrics.json")),
     ]
 }
 
-/// When what lies beside each log of each run was written last.
-fn modified(runs: &[PathBuf], beside: fn(&Path) -> PathBuf) -> Vec<Option<SystemTime>> {
-    let logs = runs.iter().flat_map(|run| logs::places(run));
+/// When what lies beside each log was written last.
+fn modified(logs: &[PathBuf], beside: fn(&Path) -> PathBuf) -> Vec<Option<SystemTime>> {
     let time = |path: PathBuf| path.metadata().and_then(|m| m.modified()).ok();
-    logs.map(|(_, log)| time(beside(&log))).collect()
+    logs.iter().map(|log| time(beside(log))).collect()
 }
 
 /// Adds what is new in the logs of runs to TensorBoard's event files in `folder`.
