@@ -151,8 +151,8 @@ pub fn files_of(path: &Path) -> Result<Vec<PathBuf>> {
     let other = if PAIRED_NAMES.iter().any(|end| name.ends_with(end)) {
         match kind_of(path)? {
             Kind::Nifti => nifti::other_file(path)?,
-            Kind::Nrrd => nrrd::data_file(path)?,
-            Kind::Meta => meta::data_file(path)?,
+            Kind::Nrrd => text::samples_file::<nrrd::Header>(path)?,
+            Kind::Meta => text::samples_file::<meta::Header>(path)?,
             _ => None,
         }
     } else {

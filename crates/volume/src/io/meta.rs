@@ -12,7 +12,7 @@
 
 mod header;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::{Compression, write::ZlibEncoder};
 
@@ -22,10 +22,11 @@ use super::{
     lower_name,
     nifti::GZIP_LEVEL,
     samples,
-    source::{Packing, Rest, beside},
+    source::Packing,
+    text::{self, TextHeader as _},
 };
 use crate::{Error, Grid, Result};
-use header::Header;
+pub(super) use header::Header;
 
 /// Whether a file starts like a header.
 pub(super) fn starts_header(bytes: &[u8]) -> bool {
@@ -35,16 +36,16 @@ pub(super) fn starts_header(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
-    describe(&open(path)?.0, path)
+    describe(&text::open(path)?.0, path)
 }
 
 pub(super) fn read<T: Default>(
     path: &Path,
     convert: impl Fn(f64) -> std::result::Result<T, String>,
 ) -> Result<(Grid, Vec<T>, Storage)> {
-    let (header, file) = open(path)?;
+    let (header, file) = text::open::<Header>(path)?;
     let (grid, storage) = describe(&header, path)?;
-    let mut file = file.or_beside(header.data_file.as_deref())?;
+    let mut file = file.or_beside(header.data_file())?;
     let packing = if header.compressed {
         file.packing(Packing::Zlib)?
     } else {
@@ -80,18 +81,6 @@ pub(super) fn write<T: Copy + Into<f64>>(
     let text = header::text(grid, &storage, packed.len(), &name);
     write_atomic(&samples, |out| out.write_all(&packed))?;
     write_atomic(path, |out| out.write_all(text.as_bytes()))
-}
-
-/// The file of the samples, where it is another.
-pub(super) fn data_file(path: &Path) -> Result<Option<PathBuf>> {
-    let name = open(path)?.0.data_file;
-    Ok(name.map(|name| beside(path, &name)))
-}
-
-/// The header of a file, and what follows it.
-fn open(path: &Path) -> Result<(Header, Rest)> {
-    let mut file = Rest::of(path)?;
-    Ok((Header::read(&mut file)?, file))
 }
 
 fn describe(header: &Header, path: &Path) -> Result<(Grid, Storage)> {

@@ -12,7 +12,7 @@
 mod header;
 mod place;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::{Compression, write::GzEncoder};
 
@@ -21,28 +21,30 @@ use super::{
     atomic::write_atomic,
     nifti::GZIP_LEVEL,
     samples,
-    source::{Packing, Rest, beside},
+    source::Packing,
+    text::{self, TextHeader as _},
 };
 use crate::{Error, Grid, Result};
-use header::{Encoding, Header, Skip};
+pub(super) use header::Header;
+use header::{Encoding, Skip};
 
 /// How every version starts; its number follows.
 pub(super) const MAGIC: &[u8] = b"NRRD000";
 
 pub(super) fn read_grid(path: &Path) -> Result<(Grid, Storage)> {
-    describe(&open(path)?.0, path)
+    describe(&text::open(path)?.0, path)
 }
 
 pub(super) fn read<T: Default>(
     path: &Path,
     convert: impl Fn(f64) -> std::result::Result<T, String>,
 ) -> Result<(Grid, Vec<T>, Storage)> {
-    let (header, file) = open(path)?;
+    let (header, file) = text::open::<Header>(path)?;
     let (grid, storage) = describe(&header, path)?;
     let endian = header
         .endian()
         .map_err(|message| Error::format(message, path))?;
-    let mut file = file.or_beside(header.data_file.as_deref())?;
+    let mut file = file.or_beside(header.data_file())?;
     for _ in 0..header.line_skip {
         if !file.skip_line()? {
             break;
@@ -75,18 +77,6 @@ pub(super) fn write<T: Copy + Into<f64>>(
         samples::write(&mut gzip, data, &storage)?;
         gzip.finish().map(|_| ())
     })
-}
-
-/// The file of the samples, where it is another.
-pub(super) fn data_file(path: &Path) -> Result<Option<PathBuf>> {
-    let name = open(path)?.0.data_file;
-    Ok(name.map(|name| beside(path, &name)))
-}
-
-/// The header of a file, and what follows it.
-fn open(path: &Path) -> Result<(Header, Rest)> {
-    let mut file = Rest::of(path)?;
-    Ok((Header::read(&mut file)?, file))
 }
 
 fn describe(header: &Header, path: &Path) -> Result<(Grid, Storage)> {

@@ -31,11 +31,10 @@ pub(super) fn read<T: Default>(
     source.expect_end(end)?;
     source.skip_to(start)?;
 
-    // Memory ahead of the data only where the file's length vouches for it.
-    let mut values = Vec::new();
-    if end <= source.certain() {
-        values.reserve_exact(grid.len());
-    }
+    // Memory ahead of the data only as far as the file's length vouches for it: a vector that
+    // grows is copied, and its pages are taken anew.
+    let ahead = source.likely() / storage.dtype.size() as u64;
+    let mut values = Vec::with_capacity((grid.len() as u64).min(ahead) as usize);
     let (slope, intercept) = storage.scaling();
     source.each_part(bytes, "samples", |part| {
         let of = |stored| convert(slope * stored + intercept);

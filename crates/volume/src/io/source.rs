@@ -27,6 +27,9 @@ pub(super) enum Packing {
 /// Deflate codes at most 258 bytes in 2 bits (RFC 1951, 3.2.5), so it cannot do better than 1032.
 const DEFLATE_RATIO: u64 = 1032;
 
+/// What samples with noise are packed to, with room. Label maps come to ten times as much.
+const USUAL_RATIO: u64 = 16;
+
 /// How far to read past the samples in search of the checksum.
 const TAIL: u64 = 1 << 20;
 
@@ -251,12 +254,12 @@ impl Source {
         )))
     }
 
-    /// How many bytes are there for certain, without reading them.
-    pub(super) fn certain(&self) -> u64 {
-        if self.packing == Packing::Plain {
-            self.most
-        } else {
-            0
+    /// How many bytes there are by the file's length, without reading them; packed ones are likely
+    /// to be so many at least that memory may be taken for them ahead.
+    pub(super) fn likely(&self) -> u64 {
+        match self.packing {
+            Packing::Plain => self.most,
+            Packing::Gzip | Packing::Zlib => self.most / DEFLATE_RATIO * USUAL_RATIO,
         }
     }
 

@@ -1,9 +1,36 @@
-//! Values in headers that are lines of text.
+//! Headers that are lines of text, and the values in them.
 
-use std::str::FromStr;
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use super::source::{Rest, beside};
+use crate::Result;
 
 /// What a header says, or why it cannot be taken so.
 pub(super) type Told<T> = std::result::Result<T, String>;
+
+/// A header that may name another file for the samples.
+pub(super) trait TextHeader: Sized {
+    /// Reads the header that starts a file.
+    fn read(file: &mut Rest) -> Result<Self>;
+
+    /// The name of the file with the samples, where it is another.
+    fn data_file(&self) -> Option<&str>;
+}
+
+/// The header of a file, and what follows it.
+pub(super) fn open<H: TextHeader>(path: &Path) -> Result<(H, Rest)> {
+    let mut file = Rest::of(path)?;
+    Ok((H::read(&mut file)?, file))
+}
+
+/// The file of the samples, where it is another.
+pub(super) fn samples_file<H: TextHeader>(path: &Path) -> Result<Option<PathBuf>> {
+    let (header, _) = open::<H>(path)?;
+    Ok(header.data_file().map(|name| beside(path, name)))
+}
 
 pub(super) fn number<T: FromStr>(name: &str, text: &str) -> Told<T> {
     text.parse()

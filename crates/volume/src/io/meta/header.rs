@@ -11,7 +11,7 @@ use crate::{
         axes::completed,
         samples::Endian,
         source::Rest,
-        text::{Told, data_file, number, values},
+        text::{TextHeader, Told, data_file, number, values},
     },
 };
 
@@ -22,14 +22,14 @@ const LONGEST: u64 = 1 << 20;
 const MOST_AXES: usize = 10;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Header {
+pub(in crate::io) struct Header {
     pub(super) dtype: Dtype,
     pub(super) endian: Endian,
     pub(super) compressed: bool,
     /// Where samples start in their file, or behind the header; `None` for the file's last bytes.
     pub(super) skip: Option<u64>,
     /// The file of the samples, where they do not follow the header.
-    pub(super) data_file: Option<String>,
+    data_file: Option<String>,
     /// Samples along each axis, the fastest first.
     sizes: Vec<usize>,
     /// mm.
@@ -40,9 +40,8 @@ pub(super) struct Header {
     origin: Option<Vec<f64>>,
 }
 
-impl Header {
-    /// Reads the header that starts a file.
-    pub(super) fn read(file: &mut Rest) -> Result<Self> {
+impl TextHeader for Header {
+    fn read(file: &mut Rest) -> Result<Self> {
         let mut fields = BTreeMap::new();
         let mut taken = 0;
         while !fields.contains_key("ElementDataFile") {
@@ -67,6 +66,12 @@ impl Header {
         Self::of(&fields).map_err(|message| Error::format(message, &file.path))
     }
 
+    fn data_file(&self) -> Option<&str> {
+        self.data_file.as_deref()
+    }
+}
+
+impl Header {
     fn of(fields: &BTreeMap<String, String>) -> Told<Self> {
         // The last of several names counts, as in MetaIO.
         let any = |names: &[&str]| names.iter().rev().find_map(|name| fields.get(*name));

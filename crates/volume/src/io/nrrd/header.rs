@@ -14,7 +14,7 @@ use crate::{
         Dtype, LengthUnit, Storage,
         samples::Endian,
         source::Rest,
-        text::{Told, data_file, number, values},
+        text::{TextHeader, Told, data_file, number, values},
     },
 };
 
@@ -39,14 +39,14 @@ pub(super) enum Skip {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Header {
+pub(in crate::io) struct Header {
     pub(super) dtype: Dtype,
     /// Samples along each axis, the fastest first.
     pub(super) sizes: Vec<usize>,
     pub(super) encoding: Encoding,
     pub(super) line_skip: u64,
     pub(super) byte_skip: Skip,
-    pub(super) data_file: Option<String>,
+    data_file: Option<String>,
     /// In lower case.
     pub(super) space: Option<String>,
     /// A step along each axis; `None` for one that goes nowhere in space.
@@ -59,9 +59,8 @@ pub(super) struct Header {
     endian: Option<Endian>,
 }
 
-impl Header {
-    /// Reads the header that starts a file.
-    pub(super) fn read(file: &mut Rest) -> Result<Self> {
+impl TextHeader for Header {
+    fn read(file: &mut Rest) -> Result<Self> {
         let mut fields = BTreeMap::new();
         let mut taken = 0;
         let blank = loop {
@@ -94,6 +93,12 @@ impl Header {
         Self::of(&fields).map_err(|message| Error::format(message, &file.path))
     }
 
+    fn data_file(&self) -> Option<&str> {
+        self.data_file.as_deref()
+    }
+}
+
+impl Header {
     fn of(fields: &BTreeMap<String, String>) -> Told<Self> {
         let get = |name: &str| fields.get(name).map(String::as_str);
         let need = |name: &str| {
