@@ -33,7 +33,7 @@ use kernel::{Scratch, Task};
 use rays::{Heights, Rays};
 
 /// How far, in slices, a row may move over the steps that are summed before it reads them.
-const DRIFT_VOXELS: f64 = 0.25;
+const DRIFT_VOXELS: f64 = 0.375;
 
 /// Most steps that are summed: their columns for one channel stay in the first cache.
 const MOST_STEPS: usize = 8;

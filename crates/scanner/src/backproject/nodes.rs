@@ -84,8 +84,13 @@ impl Column<'_> {
             let step = side.rows_per_voxel as f32;
             step * (V::LANES - 1) as f32 + 2.0 < (2 * V::LANES) as f32
         });
+        // SAFETY: called through Level::run.
+        let rows = self
+            .sides
+            .map(|side| unsafe { Rows::<V>::new(self.aperture, side.rows_per_voxel as f32) });
         for partner in self.partners {
-            let side = self.sides[usize::from(partner.opposite)];
+            let which = usize::from(partner.opposite);
+            let (side, rows) = (&self.sides[which], &rows[which]);
             // Of voxel i the row is `row + rows_per_voxel * i`, from the middle of the first one.
             let row = (partner.height_mm - side.climb_mm) * side.rows_per_mm + middle;
             let end = ((past - row) * side.voxels_per_row).max(-1.0) as isize + 1;
@@ -94,31 +99,30 @@ impl Column<'_> {
             if row >= past || start >= end {
                 continue;
             }
-            let step = side.rows_per_voxel as f32;
             // One up: the copy of the first row comes before it.
             let first = (row + 1.0 + side.rows_per_voxel * start as f64) as f32;
-            let last = first + step * (end - 1 - start) as f32;
+            let last = first + rows.step * (end - 1 - start) as f32;
             let column = &partner.view[side.column..];
             assert!(first >= 0.0 && last as usize + BEYOND <= column.len());
             // SAFETY: called through Level::run. Positions are those of the voxels seen, within the
             // column's rows and their copies; what vectors read beyond is in the slice.
             unsafe {
-                let rows = Rows::<V>::new(self.aperture, column, step);
+                let column = column.as_ptr();
                 let sums = self.sums[start..].as_mut_ptr();
                 let weights = self.weights[start..].as_mut_ptr();
-                if near[usize::from(partner.opposite)] {
-                    rows.add::<true>(first, end - start, sums, weights);
+                if near[which] {
+                    rows.add::<true>(column, first, end - start, sums, weights);
                 } else {
-                    rows.add::<false>(first, end - start, sums, weights);
+                    rows.add::<false>(column, first, end - start, sums, weights);
                 }
             }
         }
-        let mut least = f32::INFINITY;
+        // Two loops, so that the costly one runs over vectors.
         for ((out, sum), weight) in self.out.iter_mut().zip(&*self.sums).zip(&*self.weights) {
-            least = if *weight < least { *weight } else { least };
             *out = sum / if *weight < SEEN { SEEN } else { *weight };
         }
-        if least < SEEN {
+        let unseen = self.weights[..count].iter().map(|w| u32::from(*w < SEEN));
+        if unseen.sum::<u32>() > 0 {
             fill(
                 self.aperture,
                 self.partners,
@@ -132,9 +136,8 @@ impl Column<'_> {
     }
 }
 
-/// A detector column, and constants of its weights.
-struct Rows<'a, V> {
-    column: &'a [f32],
+/// How a column of voxels steps over rows, and constants of their weights.
+struct Rows<V> {
     step: f32,
     lanes: V,
     /// Within the copy of the last row.
@@ -145,19 +148,18 @@ struct Rows<'a, V> {
     shift: V,
 }
 
-impl<V: Lanes> Rows<'_, V> {
+impl<V: Lanes> Rows<V> {
     /// # Safety
     ///
     /// Called through `Level::run`.
     #[inline(always)]
-    unsafe fn new(aperture: Aperture, column: &[f32], step: f32) -> Rows<'_, V> {
+    unsafe fn new(aperture: Aperture, step: f32) -> Self {
         let lanes: [f32; SLACK] = std::array::from_fn(|i| i as f32 * step);
         let half = aperture.rows as f64 / 2.0;
         let fall = 1.0 / (1.0 - aperture.flat);
         // SAFETY: the caller's promise; `lanes` holds a vector.
         unsafe {
-            Rows {
-                column,
+            Self {
                 step,
                 lanes: V::load(lanes.as_ptr()),
                 end: V::splat(aperture.rows as f32 + 0.5),
@@ -170,7 +172,7 @@ impl<V: Lanes> Rows<'_, V> {
         }
     }
 
-    /// Adds `count` voxels from row `first` on, and what a vector holds beyond them at weight 0.
+    /// Adds `count` voxels from row `first` of a detector column on, and what a vector holds beyond them at weight 0.
     ///
     /// # Safety
     ///
@@ -180,6 +182,7 @@ impl<V: Lanes> Rows<'_, V> {
     #[inline(always)]
     unsafe fn add<const NEAR: bool>(
         &self,
+        column: *const f32,
         first: f32,
         count: usize,
         sums: *mut f32,
@@ -191,9 +194,9 @@ impl<V: Lanes> Rows<'_, V> {
             unsafe {
                 let row = V::splat(first + self.step * done as f32).add(self.lanes);
                 let value = if NEAR {
-                    V::sample_near(self.column.as_ptr(), row)
+                    V::sample_near(column, row)
                 } else {
-                    V::sample(self.column.as_ptr(), row.min(self.end))
+                    V::sample(column, row.min(self.end))
                 };
                 let weight = self.weight(row);
                 let (sum, total) = (sums.add(done), weights.add(done));
