@@ -10,6 +10,7 @@
 //! > {"seconds": 50.2, "processor_s": 82.5, "peak_rss_mb": 1660.0}
 //! ```
 
+use std::f64::consts::TAU;
 use std::io::BufRead as _;
 use std::path::Path;
 use std::time::Instant;
@@ -321,8 +322,40 @@ fn values(image: &Image, wanted: impl Fn(f64, f64) -> bool) -> Vec<f64> {
         .collect()
 }
 
+/// Quarters of a turn by which the balls are turned: what they leave in the water, and with it the
+/// water's mean, depends on where the tube starts.
+const QUARTERS: usize = 4;
+
+/// What one reconstruction of balls in water came to.
+struct Balls {
+    seconds: f64,
+    /// Mean and standard deviation of the water away from the balls, HU.
+    water: (f64, f64),
+    /// Mean of the ball of +1000 HU.
+    ball: f64,
+}
+
+impl Balls {
+    fn of((image, seconds): (Image, f64), turn_rad: f64) -> Self {
+        let (sin, cos) = turn_rad.sin_cos();
+        let turned = |x: f64, y: f64| (x * cos + y * sin, y * cos - x * sin);
+        let from = |[x, y, _]: [f64; 3], (px, py): (f64, f64)| (px - x).hypot(py - y);
+        let water = |x: f64, y: f64| {
+            let mut balls = Phantom::BALLS.iter();
+            x.hypot(y) < 140.0 && balls.all(|(at, r, _)| from(*at, turned(x, y)) > r + 8.0)
+        };
+        let (at, radius, _) = Phantom::BALLS[0];
+        let ball = |x: f64, y: f64| from(at, turned(x, y)) < radius - 10.0;
+        Self {
+            seconds,
+            water: moments(&values(&image, water)),
+            ball: moments(&values(&image, ball)).0,
+        }
+    }
+}
+
 /// Balls in water, reconstructed with a plain ramp at pitch 1: time, bias, and what the balls leave
-/// in the water around them.
+/// in the water around them; and water by itself.
 pub(crate) fn reconstruction(
     mut tool: Option<&mut Tool>,
     scratch: &Path,
@@ -330,32 +363,53 @@ pub(crate) fn reconstruction(
     let scanner = coarse_scanner()?;
     let grid = Grid::with_spacing([150, 150, 5], [2.2, 2.2, 3.0])?;
     let scan = symmetric_scan(&scanner, 1.0, &grid)?;
-    let phantom = Phantom::three_balls(middle(&grid));
-    let projections = StoredProjections::collect(&scan, &PhantomRays::new(&scan, &phantom))?;
-    let water = |x: f64, y: f64| {
-        let balls = [(70.0, 30.0, 25.0), (-60.0, -60.0, 15.0), (0.0, 90.0, 10.0)];
-        let far = |&(cx, cy, r): &(f64, f64, f64)| (x - cx).hypot(y - cy) > r + 8.0;
-        x.hypot(y) < 140.0 && balls.iter().all(far)
-    };
     let wanted = Wanted {
         scan: &scan,
         grid: &grid,
     };
-    let ball = |x: f64, y: f64| (x - 70.0).hypot(y - 30.0) < 15.0;
-    let found = |(image, seconds): (Image, f64)| {
-        let (bias, windmill) = moments(&values(&image, water));
-        let (inside, _) = moments(&values(&image, ball));
-        [seconds, bias.abs(), (inside - 1000.0).abs(), windmill]
-    };
-    let ours = found(wanted.ours(&projections)?);
-    let theirs = match &mut tool {
-        Some(tool) => Some(found(wanted.theirs(tool, &projections, scratch)?)),
+    let project =
+        |phantom: &Phantom| StoredProjections::collect(&scan, &PhantomRays::new(&scan, phantom));
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for quarter in 0..QUARTERS {
+        let turn_rad = TAU * quarter as f64 / QUARTERS as f64;
+        let projections = project(&Phantom::three_balls_turned(middle(&grid), turn_rad))?;
+        ours.push(Balls::of(wanted.ours(&projections)?, turn_rad));
+        if let Some(tool) = tool.as_deref_mut() {
+            let found = wanted.theirs(tool, &projections, scratch)?;
+            theirs.push(Balls::of(found, turn_rad));
+        }
+    }
+    let [x, y, _] = middle(&grid);
+    let plain = project(&Phantom::water_cylinder([x, y], 300.0))?;
+    let inner = |x: f64, y: f64| x.hypot(y) < 140.0;
+    let bias = |(image, _): (Image, f64)| moments(&values(&image, inner)).0.abs();
+    let our_bias = bias(wanted.ours(&plain)?);
+    let their_bias = match tool.as_deref_mut() {
+        Some(tool) => Some(bias(wanted.theirs(tool, &plain, scratch)?)),
         None => None,
     };
+    let mean =
+        |of: fn(&Balls) -> f64, all: &[Balls]| all.iter().map(of).sum::<f64>() / all.len() as f64;
+    let rms = |of: fn(&Balls) -> f64, all: &[Balls]| {
+        let sum: f64 = all.iter().map(|balls| of(balls).powi(2)).sum();
+        (sum / all.len() as f64).sqrt()
+    };
+    let all = |all: &[Balls], bias: f64| {
+        [
+            mean(|b| b.seconds, all),
+            bias,
+            rms(|b| b.water.0, all),
+            rms(|b| b.ball - 1000.0, all),
+            mean(|b| b.water.1, all),
+        ]
+    };
+    let ours = all(&ours, our_bias);
+    let theirs = their_bias.map(|bias| all(&theirs, bias));
     let names = [
         ("reconstruct 150×150×5, pitch 1", "s of processor"),
-        ("  bias of water", "HU"),
-        ("  bias of a ball of +1000 HU", "HU"),
+        ("  bias of water alone", "HU"),
+        ("  bias of water about balls, rms of 4 turns", "HU"),
+        ("  bias of a ball of +1000 HU, likewise", "HU"),
         ("  windmill", "HU"),
     ];
     let lines = names.into_iter().enumerate().map(|(i, (name, unit))| {

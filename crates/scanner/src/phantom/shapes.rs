@@ -23,12 +23,33 @@ impl Phantom {
     /// −1000 HU (10 mm) off its axis: what their poles leave in the water is windmill.
     #[must_use]
     pub fn three_balls(centre_mm: [f64; 3]) -> Self {
-        let [x, y, z] = centre_mm;
-        Self::water_cylinder([x, y], 300.0)
-            .with(Object::ball([x + 70.0, y + 30.0, z], 25.0, 1.0))
-            .with(Object::ball([x - 60.0, y - 60.0, z + 3.0], 15.0, 2.0))
-            .with(Object::ball([x, y + 90.0, z - 4.0], 10.0, -1.0))
+        Self::three_balls_turned(centre_mm, 0.0)
     }
+
+    /// [`Phantom::three_balls`] turned about the cylinder's axis by an angle in radians.
+    #[must_use]
+    pub fn three_balls_turned(centre_mm: [f64; 3], turn_rad: f64) -> Self {
+        let [x, y, z] = centre_mm;
+        let mut phantom = Self::water_cylinder([x, y], 300.0);
+        for ([across, along, up], radius_mm, density) in Self::BALLS {
+            let (sin, cos) = turn_rad.sin_cos();
+            let place = [
+                x + across * cos - along * sin,
+                y + across * sin + along * cos,
+                z + up,
+            ];
+            phantom = phantom.with(Object::ball(place, radius_mm, density));
+        }
+        phantom
+    }
+
+    /// The balls of [`Phantom::three_balls`]: place about the middle and radius, mm, and density
+    /// beside the water's 1.
+    pub const BALLS: [([f64; 3], f64, f64); 3] = [
+        ([70.0, 30.0, 0.0], 25.0, 1.0),
+        ([-60.0, -60.0, 3.0], 15.0, 2.0),
+        ([0.0, 90.0, -4.0], 10.0, -1.0),
+    ];
 
     /// A water cylinder of 200 mm with the eight rods of the Catphan's sensitometry module (12 mm
     /// across, 58.4 mm from the axis; The Phantom Laboratory, Catphan 500 and 600 manual), each of
