@@ -188,10 +188,7 @@ impl LabelCase {
     /// # Errors
     /// [`Error::Volume`] where a file cannot be read or masks do not lie on one grid.
     pub fn labels(&self) -> Result<(Labels, usize)> {
-        match &self.labels {
-            LabelFiles::Map(path) => Ok((io::read_labels(path)?, 0)),
-            LabelFiles::Masks(masks) => Ok(merge_masks(masks)?),
-        }
+        self.labels.read()
     }
 
     /// Its scene before any step, and how many voxels several masks lay claim to.
@@ -210,6 +207,17 @@ impl LabelCase {
 }
 
 impl LabelFiles {
+    /// The label map, and how many voxels several masks lay claim to.
+    ///
+    /// # Errors
+    /// As [`LabelCase::labels`].
+    pub fn read(&self) -> Result<(Labels, usize)> {
+        match self {
+            Self::Map(path) => Ok((io::read_labels(path)?, 0)),
+            Self::Masks(masks) => Ok(merge_masks(masks)?),
+        }
+    }
+
     pub(crate) fn all(&self) -> Vec<&Path> {
         match self {
             Self::Map(path) => vec![path],
@@ -218,7 +226,8 @@ impl LabelFiles {
     }
 
     /// The first file; of a case without any, an empty path.
-    pub(crate) fn first(&self) -> &Path {
+    #[must_use]
+    pub fn first(&self) -> &Path {
         match self {
             Self::Map(path) => path,
             Self::Masks(masks) => masks.first().map_or(Path::new(""), |(_, path)| path),

@@ -70,11 +70,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<Outcome> {
     let mut progress = context.progress()?;
     let fingerprint = match Dataset::open(&args.dataset) {
         Ok(dataset) => Fingerprint::of(&dataset, &mut progress)?,
-        // A folder of label maps is no dataset; what is neither is told as a dataset's fault.
+        // Label maps alone are no dataset; what is neither is told as a dataset's fault.
         Err(problem) => match Fingerprint::of_label_maps(&args.dataset, &mut progress) {
-            Err(crossmod_learn::Error::Data { .. } | crossmod_learn::Error::Volume(_)) => {
-                return Err(problem.into());
-            }
+            Err(crossmod_learn::Error::Synth(_)) => return Err(problem.into()),
             found => found?,
         },
     };

@@ -8,9 +8,9 @@
 mod case;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crossmod_synth::{LabelFiles, LabelSource};
 use crossmod_volume::dataset::{Dataset, Region};
 use crossmod_volume::intensity::Statistics;
 use crossmod_volume::intensity::foreground::PER_CASE;
@@ -117,7 +117,7 @@ impl Fingerprint {
                 Some(Sources {
                     id: &case.id,
                     images: &case.images,
-                    label: case.label.as_deref()?,
+                    labels: LabelFiles::Map(case.label.clone()?),
                 })
             })
             .collect();
@@ -142,52 +142,37 @@ impl Fingerprint {
         about.read(&sources, progress)
     }
 
-    /// The fingerprint of a folder of label maps without images, whose values are its classes: what
-    /// there is to plan from where images are to be synthesised.
+    /// The fingerprint of label maps without images, wherever [`LabelSource`] finds them: what there is
+    /// to plan from where images are to be synthesised. The classes are the values that occur.
     ///
     /// # Errors
-    /// [`Error::Data`] where the folder holds no label map; what reading gives.
-    pub fn of_label_maps(folder: &Path, progress: &mut dyn Progress) -> Result<Self> {
-        let entries = fs::read_dir(folder).map_err(|e| Error::io("list the folder", e, folder))?;
-        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        files.retain(|path| crossmod_volume::dataset::stem_and_ending(path).is_some());
-        files.sort();
-        if files.is_empty() {
-            return Err(Error::data(
-                "expected a dataset, or a folder of label maps, found neither; check the path",
-                folder,
-            ));
-        }
-        let values: Vec<Result<Vec<u16>>> = files
-            .par_iter()
-            .map(|path| Ok(io::read_labels(path)?.counts().into_keys().collect()))
+    /// [`Error::Synth`] where there are no label maps; what reading gives.
+    pub fn of_label_maps(path: &Path, progress: &mut dyn Progress) -> Result<Self> {
+        let source = LabelSource::open(path)?;
+        let structures = source.scheme().structures().iter();
+        let names: BTreeMap<u16, String> = structures
+            .map(|(&value, structure)| (value, structure.name.clone()))
             .collect();
-        let mut names = BTreeMap::from([(0, "background".to_owned())]);
-        for found in values {
-            for value in found? {
-                names
-                    .entry(value)
-                    .or_insert_with(|| format!("label {value}"));
-            }
-        }
-        let ids: Vec<String> = files.iter().map(|path| stem(path)).collect();
-        let sources: Vec<Sources> = files
+        let sources: Vec<Sources> = source
+            .cases
             .iter()
-            .zip(&ids)
-            .map(|(path, id)| Sources {
-                id,
+            .map(|case| Sources {
+                id: &case.id,
                 images: &[],
-                label: path,
+                labels: case.labels.clone(),
             })
             .collect();
         let about = About {
-            dataset: stem(folder),
+            dataset: stem(path),
             slices: false,
             channels: &["synthetic".to_owned()],
             classes: classes(&names),
             ignore: None,
         };
-        about.read(&sources, progress)
+        let mut found = about.read(&sources, progress)?;
+        let occurs = |class: &ClassStatistics| class.class.value == 0 || class.cases > 0;
+        found.classes.retain(occurs);
+        Ok(found)
     }
 
     /// Reads a fingerprint.
@@ -321,7 +306,7 @@ impl About<'_> {
 fn together(sources: &[Sources]) -> Result<usize> {
     let largest = sources
         .par_iter()
-        .map(|source| Ok((io::read_grid(source.label)?.0.len(), source.images.len())))
+        .map(|source| Ok((io::read_grid(source.labels.first())?.0.len(), source.images.len())))
         .collect::<Result<Vec<_>>>()?
         .into_iter()
         // A label map and an image, each perhaps also as it lies in the file, and the foreground.
@@ -392,6 +377,8 @@ mod tests {
     use crate::Silent;
     use crate::segment::plan::{Dims, PlanConfig, SegmentationPlan};
     use crossmod_volume::{Grid, Image, Labels};
+    use std::fs;
+    use std::path::PathBuf;
 
     /// Two cases of 4 × 3 × 2 voxels of 1 × 2 × 3 mm.
     fn trial(folder: &Path, images: &str) {
@@ -491,7 +478,28 @@ mod tests {
         assert_eq!((print.cases.len(), print.classes.len()), (2, 2));
         assert_eq!(print.channels[0].foreground, None);
         assert_eq!(print.channels[0].range, None);
-        assert!(Fingerprint::of_label_maps(folder.path(), &mut Silent).is_err());
+        let empty = folder.path().join("empty");
+        fs::create_dir(&empty).expect("a folder");
+        let error = Fingerprint::of_label_maps(&empty, &mut Silent).expect_err("refused");
+        assert!(matches!(error, Error::Synth(_)), "{error}");
+    }
+
+    #[test]
+    fn a_dataset_without_images_has_its_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let labels = folder.path().join("labelsTr");
+        fs::create_dir(&labels).expect("a folder");
+        let grid = Grid::with_spacing([8, 8, 8], [1.0; 3]).expect("a grid");
+        let mut data = vec![0; grid.len()];
+        data[100] = 2;
+        let map = Labels::new(grid, data).expect("labels");
+        io::write_labels(&labels.join("a.nii.gz"), &map).expect("written");
+        let json = r#"{"labels": {"background": 0, "spleen": 1, "liver": 2}, "channel_names": {"0": "CT"},
+                       "numTraining": 1, "file_ending": ".nii.gz"}"#;
+        fs::write(folder.path().join("dataset.json"), json).expect("written");
+        let print = Fingerprint::of_label_maps(folder.path(), &mut Silent).expect("a fingerprint");
+        let names: Vec<&str> = print.classes.iter().map(|c| &*c.class.name).collect();
+        assert_eq!(names, ["background", "liver"]);
     }
 
     /// The plans of real sets; skipped without them.

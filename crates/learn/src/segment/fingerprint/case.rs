@@ -1,8 +1,9 @@
 //! What one case adds to a fingerprint.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crossmod_synth::LabelFiles;
 use crossmod_volume::intensity::sample_foreground;
 use crossmod_volume::io;
 use crossmod_volume::rng::{Rng, case_id};
@@ -18,7 +19,7 @@ const SEED: u64 = 1234;
 pub(super) struct Sources<'a> {
     pub(super) id: &'a str,
     pub(super) images: &'a [PathBuf],
-    pub(super) label: &'a Path,
+    pub(super) labels: LabelFiles,
 }
 
 /// What was found in a case.
@@ -42,7 +43,7 @@ impl Reading {
 impl Sources<'_> {
     /// Reads the case, one channel at a time; `share` samples of each channel.
     pub(super) fn read(&self, share: usize, ignore: Option<u16>) -> Result<Reading> {
-        let labels = io::read_labels(self.label)?;
+        let (labels, _) = self.labels.read()?;
         let mut grid = labels.grid().clone();
         let mut nonzero = None;
         let mut foreground = Vec::with_capacity(self.images.len());
@@ -148,11 +149,10 @@ mod tests {
         write("short.nii.gz", [5, 4, 2]);
         let read = |label: &str| {
             let images = [path("a.nii.gz")];
-            let label = path(label);
             let sources = Sources {
                 id: "a",
                 images: &images,
-                label: &label,
+                labels: LabelFiles::Map(path(label)),
             };
             sources.read(10, None)
         };
