@@ -417,3 +417,31 @@ fn folders_of_masks_become_a_dataset() {
     let clean = trial.run("check nn --json").exits(0).json();
     assert_eq!(clean, json!({ "findings": [] }));
 }
+
+/// Of a series in time one volume is taken; which one has to be said.
+#[test]
+fn one_volume_of_several_is_converted() {
+    let trial = Trial::new();
+    trial.write_image("one.nii", &[1.0, 2.0, 3.0, 4.0]);
+    let mut bytes = fs::read(trial.path("one.nii")).expect("a file");
+    // dim: four axes, the fourth of two volumes.
+    bytes[40..42].copy_from_slice(&4i16.to_le_bytes());
+    bytes[48..50].copy_from_slice(&2i16.to_le_bytes());
+    for value in [5.0f32, 6.0, 7.0, 8.0] {
+        bytes.extend(value.to_le_bytes());
+    }
+    fs::write(trial.path("series.nii"), bytes).expect("written");
+    let said = trial.run("convert series.nii out.nii.gz").exits(1);
+    assert!(said.stderr.contains("--volume"), "{said:?}");
+    trial
+        .run("convert series.nii out.nii.gz --volume 1")
+        .exits(0);
+    let second = io::read_image(&trial.path("out.nii.gz")).expect("an image");
+    assert_eq!(second.data(), [5.0, 6.0, 7.0, 8.0]);
+    let said = trial
+        .run("convert series.nii out.nii.gz --volume 2")
+        .exits(1);
+    assert!(said.stderr.contains("series.nii"), "{said:?}");
+    let said = trial.run("convert one.nii out.mha --volume 1").exits(1);
+    assert!(said.stderr.contains("one.nii"), "{said:?}");
+}
