@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// Most neighbours on either side of a slice.
+const MOST_CONTEXT: usize = 15;
+
 /// Choices a recipe makes for the planner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,6 +28,9 @@ pub struct PlanConfig {
     pub margin: f32,
     /// What slices are brought to before patches are cropped from them.
     pub fit: Fit,
+    /// Neighbours on either side of a slice that the nets see and make with it, as channels: 0 is
+    /// 2-D, 1 and more 2.5-D.
+    pub context: usize,
     /// HU that become -1 and 1 in CT: abdominal soft tissue by default, width 400 about 40.
     pub ct_window: [f32; 2],
     /// Percentiles that become -1 and 1 in every other modality.
@@ -38,6 +44,7 @@ impl Default for PlanConfig {
             max_patch: 256,
             margin: 286.0 / 256.0,
             fit: Fit::Spacing,
+            context: 0,
             ct_window: [-160.0, 240.0],
             percentiles: [1.0, 99.0],
         }
@@ -61,6 +68,9 @@ pub enum Fit {
 pub struct Plan {
     /// What slices are brought to.
     pub fit: Fit,
+    /// Neighbours on either side of a slice that are channels beside it.
+    #[serde(default)]
+    pub context: usize,
     /// In-plane distance between pixels in the nets, mm; not used by [`Fit::Slice`].
     pub spacing_mm: f64,
     /// Side of a training patch, pixels.
@@ -234,6 +244,18 @@ impl Plan {
             "patch {patch}: {why}, up to a multiple of {multiple}"
         ));
         let load = (patch as f32 * config.margin.max(1.0)).round() as usize;
+        if config.context > MOST_CONTEXT {
+            return Err(Error::Recipe(format!(
+                "expected plan.context from 0 to {MOST_CONTEXT}, found {}",
+                config.context
+            )));
+        }
+        if config.context > 0 {
+            reasons.push(format!(
+                "context: {} slices as channels, as asked for",
+                2 * config.context + 1
+            ));
+        }
         for survey in &surveys {
             reasons.extend(survey.reasons.iter().cloned());
         }
@@ -246,6 +268,7 @@ impl Plan {
             .collect::<Vec<_>>();
         Ok(Self {
             fit: config.fit,
+            context: config.context,
             spacing_mm,
             patch,
             load,
@@ -254,6 +277,12 @@ impl Plan {
             source: source.map(|s| s.modality),
             target: target.map(|s| s.modality),
         })
+    }
+
+    /// Slices that are channels of one: itself and its neighbours.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        2 * self.context + 1
     }
 
     /// What is wrong with a plan that was read from a file, for nets whose image sides are
@@ -272,6 +301,10 @@ impl Plan {
         if !(self.patch..=1 << 14).contains(&self.load) {
             let expected = format!("the patch ({}) to 16384", self.patch);
             return wrong("load", expected, self.load.to_string());
+        }
+        if self.context > MOST_CONTEXT {
+            let expected = format!("0 to {MOST_CONTEXT}");
+            return wrong("context", expected, self.context.to_string());
         }
         if !segments {
             return Ok(());

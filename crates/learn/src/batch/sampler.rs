@@ -29,12 +29,14 @@ pub struct Sampler {
 /// Patches of one domain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `[n, 1, patch, patch]`, in [-1, 1].
+    /// `[n, channels, patch, patch]`, in [-1, 1].
     pub images: Vec<f32>,
     /// `[n, patch, patch]` class indices, where the domain is labelled.
     pub classes: Option<Vec<u8>>,
     /// Number of patches.
     pub len: usize,
+    /// Slices of a patch: one and its neighbours.
+    pub channels: usize,
     /// Side of a patch, pixels.
     pub patch: usize,
 }
@@ -73,14 +75,17 @@ impl Sampler {
     /// Where there are no slices; recipes refuse empty data before training.
     pub fn batch(&mut self, step: u64, n: usize) -> Batch {
         let (side, patch) = (self.slices.side(), self.patch);
-        let mut images = Vec::with_capacity(n * patch * patch);
+        let channels = self.slices.channels();
+        let mut images = Vec::with_capacity(n * channels * patch * patch);
         let mut classes = Vec::new();
         for i in 0..n as u64 {
             let item = step * n as u64 + i;
             let mut rng = Rng::new(self.seed, case_id(self.name) ^ item >> 32, item as u32);
             let index = self.choose(item, &mut rng);
             let draw = self.augment.draw(side, patch, &mut rng);
-            images.extend(draw.image(self.slices.image(index), side, patch));
+            for plane in self.slices.planes(index) {
+                images.extend(draw.image(plane, side, patch));
+            }
             if let Some(labels) = self.slices.classes(index) {
                 classes.extend(draw.classes(labels, side, patch));
             }
@@ -90,6 +95,7 @@ impl Sampler {
             images,
             classes,
             len: n,
+            channels,
             patch,
         }
     }
@@ -110,6 +116,12 @@ impl Sampler {
 }
 
 impl Batch {
+    /// The images' shape, `[n, channels, patch, patch]`.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 4] {
+        [self.len, self.channels, self.patch, self.patch]
+    }
+
     /// The class of every pixel of every patch.
     #[must_use]
     pub fn truth(&self) -> Option<Vec<u16>> {

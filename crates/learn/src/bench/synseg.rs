@@ -62,11 +62,12 @@ impl Synseg {
                 images: (0..area).map(|_| rng.uniform(-1.0, 1.0)).collect(),
                 classes: labelled.then(|| (0..area).map(|_| rng.below(classes) as u8).collect()),
                 len: 1,
+                channels: 1,
                 patch: rows,
             }
         };
         Ok(Self {
-            learner: Learner::new(&recipe, classes, &processor),
+            learner: Learner::new(&recipe, [1, classes], &processor),
             rate: recipe.optimizer.learning_rate,
             source: batch("source", true),
             target: batch("target", false),

@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn gradients_of_two_losses_add_up_to_those_of_their_sum() {
         let device = crate::device::cpu_training();
-        let net: PatchGan = PatchGanConfig { width: 2 }.init(&mut Rng::new(1, 0, 0), &device);
+        let net: PatchGan = PatchGanConfig { width: 2 }.init(1, &mut Rng::new(1, 0, 0), &device);
         let score = |scale: f32| {
             let x = Tensor::<4>::full([1, 1, 32, 32], scale, &device);
             net.forward(x).square().mean()

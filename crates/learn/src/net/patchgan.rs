@@ -42,21 +42,22 @@ impl PatchGanConfig {
     /// The smallest side that leaves an output.
     pub const MIN_SIDE: usize = 24;
 
-    /// Builds the net for one-channel images, weights from N(0, 0.02²).
+    /// Builds the net for images of so many channels, weights from N(0, 0.02²).
     #[must_use]
-    pub fn init(&self, rng: &mut Rng, device: &Device) -> PatchGan {
-        self.build(|stride| Walk::zero(stride, 1), rng, device)
+    pub fn init(&self, channels: usize, rng: &mut Rng, device: &Device) -> PatchGan {
+        self.build(channels, |stride| Walk::zero(stride, 1), rng, device)
     }
 
     /// The same net for one-channel volumes, its kernels as long along depth (Zhang, Yang and Zheng,
     /// CVPR 2018).
     #[must_use]
     pub fn init_volumes(&self, rng: &mut Rng, device: &Device) -> PatchGan<5> {
-        self.build(|stride| Walk::zero(stride, 1).deep(), rng, device)
+        self.build(1, |stride| Walk::zero(stride, 1).deep(), rng, device)
     }
 
     fn build<const D: usize>(
         &self,
+        channels: usize,
         walk: impl Fn(usize) -> Walk,
         rng: &mut Rng,
         device: &Device,
@@ -64,7 +65,7 @@ impl PatchGanConfig {
         let (w, init) = (self.width, Init::Normal(super::INIT_SD));
         let mut conv = |channels, stride| Conv::new(channels, 4, walk(stride), init, rng, device);
         PatchGan {
-            first: conv([1, w], 2),
+            first: conv([channels, w], 2),
             middle: vec![
                 conv([w, 2 * w], 2),
                 conv([2 * w, 4 * w], 2),
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn published_parameter_count() {
         let device = crate::device::cpu();
-        let net = PatchGanConfig::default().init(&mut Rng::new(0, 0, 0), &device);
+        let net = PatchGanConfig::default().init(1, &mut Rng::new(0, 0, 0), &device);
         assert_eq!(net.num_params(), 2_762_689);
     }
 
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn scores_are_30_by_30_for_256() {
         let device = crate::device::cpu();
-        let net = PatchGanConfig { width: 2 }.init(&mut Rng::new(0, 0, 0), &device);
+        let net = PatchGanConfig { width: 2 }.init(1, &mut Rng::new(0, 0, 0), &device);
         let side = |s| net.forward(Tensor::zeros([1, 1, s, s], &device)).dims();
         assert_eq!(side(256), [1, 1, 30, 30]);
         assert_eq!(side(PatchGanConfig::MIN_SIDE), [1, 1, 1, 1]);

@@ -58,9 +58,9 @@ pub enum Segmentor {
 }
 
 impl SegmentorConfig {
-    /// Builds the segmentor for `classes` classes, background included.
+    /// Builds the segmentor of images of so many channels, for so many classes, background included.
     #[must_use]
-    pub fn init(&self, classes: usize, rng: &mut Rng, device: &Device) -> Segmentor {
+    pub fn init(&self, channels: [usize; 2], rng: &mut Rng, device: &Device) -> Segmentor {
         match self.kind {
             SegmentorKind::ResNet9 => {
                 let head = if self.bounded_logits {
@@ -68,9 +68,9 @@ impl SegmentorConfig {
                 } else {
                     Head::Linear
                 };
-                Segmentor::ResNet(self.resnet.init([1, classes], head, rng, device))
+                Segmentor::ResNet(self.resnet.init(channels, head, rng, device))
             }
-            SegmentorKind::UNet => Segmentor::UNet(self.unet.init(classes, rng, device)),
+            SegmentorKind::UNet => Segmentor::UNet(self.unet.init(channels, rng, device)),
         }
     }
 

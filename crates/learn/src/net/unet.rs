@@ -47,13 +47,13 @@ pub struct UNet {
 }
 
 impl UNetConfig {
-    /// Builds the net with He's initial weights.
+    /// Builds the net of images of so many channels, for so many classes, with He's initial weights.
     #[must_use]
-    pub fn init(&self, classes: usize, rng: &mut Rng, device: &Device) -> UNet {
+    pub fn init(&self, [inputs, classes]: [usize; 2], rng: &mut Rng, device: &Device) -> UNet {
         let widths: Vec<usize> = (0..self.levels)
             .map(|l| (self.width << l).min(self.max_width))
             .collect();
-        let mut encoder = vec![Level::new([1, widths[0]], 1, rng, device)];
+        let mut encoder = vec![Level::new([inputs, widths[0]], 1, rng, device)];
         let (mut up, mut decoder) = (Vec::new(), Vec::new());
         for pair in widths.windows(2) {
             encoder.push(Level::new([pair[0], pair[1]], 2, rng, device));
@@ -127,7 +127,7 @@ mod tests {
             max_width: 16,
             levels: 4,
         };
-        let net = config.init(3, &mut Rng::new(1, 0, 0), &device);
+        let net = config.init([1, 3], &mut Rng::new(1, 0, 0), &device);
         assert_eq!(config.multiple(), 8);
         let y = net.forward(Tensor::ones([2, 1, 16, 24], &device));
         assert_eq!(y.dims(), [2, 3, 16, 24]);

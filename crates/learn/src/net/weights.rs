@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn weights_of_another_net_are_refused() {
         let device = crate::device::cpu();
-        let small = PatchGanConfig { width: 2 }.init(&mut Rng::new(1, 0, 0), &device);
-        let large = PatchGanConfig { width: 4 }.init(&mut Rng::new(1, 0, 0), &device);
+        let small = PatchGanConfig { width: 2 }.init(1, &mut Rng::new(1, 0, 0), &device);
+        let large = PatchGanConfig { width: 4 }.init(1, &mut Rng::new(1, 0, 0), &device);
         let error = fill(large, &collect(&small), &device, Path::new("w")).expect_err("refused");
         assert!(error.to_string().contains("another size"), "{error}");
     }

@@ -92,19 +92,23 @@ impl Cut {
         processor: &Processor,
     ) -> Self {
         let device = processor.training();
+        let slices = source.slices().channels();
         let samplers = [&mut source, &mut target];
         let guard = Guard::new(&recipe.guard, recipe.seed, classes, samplers, &device);
         let rng = |name| first_draw(recipe.seed, name);
-        let to_target = recipe
-            .generator
-            .init([1, 1], Head::Tanh, &mut rng("to_target"), &device);
+        let to_target =
+            recipe
+                .generator
+                .init([slices; 2], Head::Tanh, &mut rng("to_target"), &device);
         let channels = recipe.generator.tap_channels();
         let features = recipe.contrast.features;
         let makers = Makers {
             to_target,
             projector: Projector::new(&channels, features, &mut rng("projector"), &device),
         };
-        let judge = recipe.discriminator.init(&mut rng("judge_target"), &device);
+        let judge = recipe
+            .discriminator
+            .init(slices, &mut rng("judge_target"), &device);
         Self {
             adam: Adam::new(&recipe.optimizer, &makers),
             makers,
@@ -121,8 +125,10 @@ impl Cut {
     }
 
     fn images(&self, batch: &Batch) -> Tensor<4> {
-        let shape = [batch.len, 1, batch.patch, batch.patch];
-        Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device)
+        Tensor::from_data(
+            TensorData::new(batch.images.clone(), batch.shape()),
+            &self.device,
+        )
     }
 
     /// The mean contrastive loss over the taps between an image and its translation.

@@ -99,7 +99,8 @@ impl Guard {
             config: config.clone(),
             names: classes.iter().map(|class| class.name.clone()).collect(),
             target: target.batch(NEVER, config.patches),
-            learning: labelled.then(|| Learning::new(classes.len(), seed, device)),
+            learning: labelled
+                .then(|| Learning::new([source.channels, classes.len()], seed, device)),
             source,
             best: None,
             notes: Vec::new(),
@@ -138,15 +139,14 @@ impl Guard {
         }
         let (x, y) = (&self.source, &self.target);
         let image = |batch: &Batch| {
-            let shape = [batch.len, 1, batch.patch, batch.patch];
-            let data = TensorData::new(batch.images.clone(), shape);
+            let data = TensorData::new(batch.images.clone(), batch.shape());
             Tensor::<4>::from_data(data, &self.device)
         };
         let fixed = |net: &ResNet| burn::module::Module::no_grad(net.clone());
         let to_target = fixed(nets.to_target);
         let fake = to_target.forward(image(x));
         let translation = ops::values(fake.clone());
-        let area = x.patch * x.patch;
+        let area = x.channels * x.patch * x.patch;
         let inversion = inversion(&x.images, &translation, &y.images);
         let change = difference(&x.images, &translation);
         let diversity = spread(&translation, area) / spread(&x.images, area).max(1e-6);

@@ -25,7 +25,8 @@ pub(crate) const STRUCTURE: &str = "structure";
 #[derive(Debug)]
 pub(crate) struct Structure {
     net: UNet,
-    classes: usize,
+    /// Slices of an image, and classes.
+    channels: [usize; 2],
     device: Device,
 }
 
@@ -87,11 +88,11 @@ fn size() -> UNetConfig {
 }
 
 impl Structure {
-    fn new(classes: usize, seed: u64, device: &Device) -> Self {
+    fn new(channels: [usize; 2], seed: u64, device: &Device) -> Self {
         let mut rng = Rng::new(seed, case_id(STRUCTURE), 0);
         Self {
-            net: size().init(classes, &mut rng, device),
-            classes,
+            net: size().init(channels, &mut rng, device),
+            channels,
             device: device.clone(),
         }
     }
@@ -100,24 +101,29 @@ impl Structure {
     ///
     /// # Errors
     /// Where its weights are malformed.
-    pub(crate) fn load(run: &RunFolder, classes: usize, device: &Device) -> Result<Option<Self>> {
+    pub(crate) fn load(
+        run: &RunFolder,
+        channels: [usize; 2],
+        device: &Device,
+    ) -> Result<Option<Self>> {
         let path = run.weights_path(STRUCTURE);
-        if classes < 2 || !path.exists() {
+        if channels[1] < 2 || !path.exists() {
             return Ok(None);
         }
-        let new = Self::new(classes, 0, device);
+        let new = Self::new(channels, 0, device);
         let net = fill(new.net, &run.read_weights(STRUCTURE)?, device, &path)?;
         Ok(Some(Self { net, ..new }))
     }
 
     /// What it finds in images of side `side`, against what is true.
     pub(crate) fn counts(&self, images: &[f32], side: usize, truth: &[u8]) -> Counts {
-        let n = images.len() / (side * side);
-        let data = TensorData::new(images.to_vec(), [n, 1, side, side]);
+        let [slices, classes] = self.channels;
+        let n = images.len() / (slices * side * side);
+        let data = TensorData::new(images.to_vec(), [n, slices, side, side]);
         let net = self.net.clone();
         let logits =
             burn::module::Module::no_grad(net).forward(Tensor::from_data(data, &self.device));
-        Counts::of(self.classes, &most_likely(logits), truth)
+        Counts::of(classes, &most_likely(logits), truth)
     }
 
     /// Whether what came back of a batch still shows its classes.
@@ -158,8 +164,8 @@ pub(crate) struct Learning {
 }
 
 impl Learning {
-    pub(crate) fn new(classes: usize, seed: u64, device: &Device) -> Self {
-        let structure = Structure::new(classes, seed, device);
+    pub(crate) fn new(channels: [usize; 2], seed: u64, device: &Device) -> Self {
+        let structure = Structure::new(channels, seed, device);
         // A usual rate for supervised nets, whatever the recipe's is.
         let config = AdamConfig {
             learning_rate: 1e-3,
@@ -176,8 +182,10 @@ impl Learning {
     /// Learns from a labelled batch; gives the loss.
     pub(crate) fn learn(&mut self, batch: &Batch) -> f32 {
         let device = self.structure.device.clone();
-        let shape = [batch.len, 1, batch.patch, batch.patch];
-        let images = Tensor::from_data(TensorData::new(batch.images.clone(), shape), &device);
+        let images = Tensor::from_data(
+            TensorData::new(batch.images.clone(), batch.shape()),
+            &device,
+        );
         let net = self.structure.net.clone();
         let truth = batch.truth().unwrap_or_default();
         let loss = cross_entropy_dice(net.forward(images), truth, &[]);
@@ -242,9 +250,10 @@ mod tests {
                 .collect(),
             classes: Some(pixels.map(|i| u8::from(inside(i))).collect()),
             len: 1,
+            channels: 1,
             patch: side,
         };
-        let mut learning = Learning::new(2, 1, &crate::device::cpu_training());
+        let mut learning = Learning::new([1, 2], 1, &crate::device::cpu_training());
         let first = learning.learn(&batch);
         let last = (0..60).map(|_| learning.learn(&batch)).last();
         assert!(last.is_some_and(|last| last < 0.5 * first));

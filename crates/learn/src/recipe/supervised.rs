@@ -61,7 +61,10 @@ impl Supervised {
     pub fn new(recipe: &Recipe, sampler: Sampler, classes: usize, processor: &Processor) -> Self {
         let device = processor.training();
         let mut rng = Rng::new(recipe.seed, case_id("segmentor"), 0);
-        let segmentor = recipe.segmentor.init(classes, &mut rng, &device);
+        let segmentor =
+            recipe
+                .segmentor
+                .init([sampler.slices().channels(), classes], &mut rng, &device);
         Self {
             adam: Adam::new(&recipe.optimizer, &segmentor),
             segmentor,
@@ -76,8 +79,10 @@ impl Supervised {
 impl Trainable for Supervised {
     fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
         let batch = self.sampler.batch(step, self.batch);
-        let shape = [batch.len, 1, batch.patch, batch.patch];
-        let images = Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device);
+        let images = Tensor::from_data(
+            TensorData::new(batch.images.clone(), batch.shape()),
+            &self.device,
+        );
         let loss = self.criterion.loss(self.segmentor.forward(images), &batch);
         let losses = vec![("segmentation", scalar(&loss))];
         let grads = NetGradients::take(&self.segmentor, loss.backward());

@@ -40,11 +40,12 @@ impl SynSeg {
         classes: &[Class],
         processor: &Processor,
     ) -> Self {
+        let channels = source.slices().channels();
         let samplers = [&mut source, &mut target];
         let device = processor.training();
         Self {
             guard: Guard::new(&recipe.guard, recipe.seed, classes, samplers, &device),
-            learner: Learner::new(recipe, classes.len(), processor),
+            learner: Learner::new(recipe, [channels, classes.len()], processor),
             source,
             target,
             batch: recipe.batch,

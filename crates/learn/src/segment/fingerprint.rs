@@ -306,7 +306,12 @@ impl About<'_> {
 fn together(sources: &[Sources]) -> Result<usize> {
     let largest = sources
         .par_iter()
-        .map(|source| Ok((io::read_grid(source.labels.first())?.0.len(), source.images.len())))
+        .map(|source| {
+            Ok((
+                io::read_grid(source.labels.first())?.0.len(),
+                source.images.len(),
+            ))
+        })
         .collect::<Result<Vec<_>>>()?
         .into_iter()
         // A label map and an image, each perhaps also as it lies in the file, and the foreground.
@@ -473,6 +478,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         trial(folder.path(), "pictures");
         let labels = folder.path().join("labels");
+        // Without numbers, files of one value each would be the organs of one case.
+        for case in ["a", "b"] {
+            let path = |name: &str| labels.join(format!("{name}.nii.gz"));
+            fs::rename(path(case), path(&format!("{case}1"))).expect("renamed");
+        }
         let print = Fingerprint::of_label_maps(&labels, &mut Silent).expect("a fingerprint");
         assert_eq!(print.dataset, "labels");
         assert_eq!((print.cases.len(), print.classes.len()), (2, 2));

@@ -113,9 +113,11 @@ impl SlicePredictor {
             ));
         };
         let device = processor.inference();
-        let net = recipe
-            .segmentor
-            .init(plan.classes.len(), &mut Rng::new(0, 0, 0), &device);
+        let net = recipe.segmentor.init(
+            [plan.channels(), plan.classes.len()],
+            &mut Rng::new(0, 0, 0),
+            &device,
+        );
         let path = run.weights_path("segmentor");
         let segmentor = fill(net, &run.read_weights("segmentor")?, &device, &path)?;
         Ok(Self {
@@ -134,7 +136,8 @@ impl SlicePredictor {
         let area = working.shape()[0] * working.shape()[1];
         let mut planes = vec![vec![0.0; working.len()]; self.plan.classes.len()];
         let net = |x| activation::softmax(self.segmentor.forward(x), 1);
-        slicewise::run(&prepared, self.multiple, &self.device, net, |z, slice| {
+        let stack = (self.multiple, self.plan.context);
+        slicewise::run(&prepared, stack, &self.device, net, |z, slice| {
             for (class, plane) in planes.iter_mut().zip(slice) {
                 class[z * area..(z + 1) * area].copy_from_slice(&plane);
             }

@@ -149,9 +149,12 @@ impl SliceTranslator {
             Direction::TargetToSource => ("to_source", target, source),
         };
         let device = processor.inference();
-        let net = recipe
-            .generator
-            .init([1, 1], Head::Tanh, &mut Rng::new(0, 0, 0), &device);
+        let net = recipe.generator.init(
+            [plan.channels(); 2],
+            Head::Tanh,
+            &mut Rng::new(0, 0, 0),
+            &device,
+        );
         let net = fill(
             net,
             &run.read_weights(name)?,
@@ -160,12 +163,14 @@ impl SliceTranslator {
         )?;
         let mut check = None;
         if direction == Direction::SourceToTarget && recipe.kind != Kind::Cut {
-            let structure = Structure::load(&run, plan.classes.len(), &device)?;
+            let structure = Structure::load(&run, [plan.channels(), plan.classes.len()], &device)?;
             if let Some(structure) = structure {
-                let back =
-                    recipe
-                        .generator
-                        .init([1, 1], Head::Tanh, &mut Rng::new(0, 0, 0), &device);
+                let back = recipe.generator.init(
+                    [plan.channels(); 2],
+                    Head::Tanh,
+                    &mut Rng::new(0, 0, 0),
+                    &device,
+                );
                 let path = run.weights_path("to_source");
                 let back = fill(back, &run.read_weights("to_source")?, &device, &path)?;
                 check = Some((back, structure));
@@ -187,15 +192,14 @@ impl SliceTranslator {
         let prepared = prepare(image, &self.from, &self.plan)?;
         let working = prepared.image.grid().clone();
         let mut values = Vec::with_capacity(working.len());
+        let context = self.plan.context;
         let net = |x| self.net.forward(x);
         slicewise::run(
             &prepared,
-            ResNet::MULTIPLE,
+            (ResNet::MULTIPLE, context),
             &self.device,
             net,
-            |_, planes| {
-                values.extend(planes.into_iter().flatten());
-            },
+            |_, planes| values.extend_from_slice(&planes[context]),
         );
         let image = Image::new(working, values)?;
         let upright = resample_image(&image, &prepared.upright, Interpolation::Linear, -1.0);
@@ -209,28 +213,32 @@ impl SliceTranslator {
         &self.plan
     }
 
-    /// Translates a prepared slice, rows of `side` pixels in [-1, 1].
+    /// Translates a prepared slice, which stands in the middle of a stack of planes: rows of `side`
+    /// pixels in [-1, 1].
     ///
     /// # Panics
-    /// Where the slice has another size.
-    pub(crate) fn translate_slice(&self, slice: &[f32], side: usize) -> Vec<f32> {
-        self.through(&self.net, slice, side)
+    /// Where the stack has another size.
+    pub(crate) fn translate_slice(&self, stack: &[f32], side: usize) -> Vec<f32> {
+        let area = side * side;
+        let translated = self.through(&self.net, stack, side);
+        translated[self.plan.context * area..][..area].to_vec()
     }
 
-    fn through(&self, net: &ResNet, slice: &[f32], side: usize) -> Vec<f32> {
+    /// A stack as a net makes it anew.
+    fn through(&self, net: &ResNet, stack: &[f32], side: usize) -> Vec<f32> {
         let padded = side
             .max(slicewise::MIN_SIDE)
             .next_multiple_of(ResNet::MULTIPLE);
-        let values = pad_to(slice, [side; 2], [padded; 2]);
-        let x = TensorData::new(values, [1, 1, padded, padded]);
+        let values = resized(stack, side, padded);
+        let x = TensorData::new(values, [1, self.plan.channels(), padded, padded]);
         let y = ops::values(net.forward(Tensor::from_data(x, &self.device)));
-        pad_to(&y, [padded; 2], [side; 2])
+        resized(&y, padded, side)
     }
 
-    /// Whether a slice's classes survive translation there and back; where the run cannot tell,
+    /// Whether the classes of a stack's middle survive translation there and back; where the run cannot tell,
     /// they do.
-    pub(crate) fn keeps(&self, slice: &[f32], side: usize, classes: &[u8]) -> bool {
-        let Some([before, after]) = self.survey(slice, side, classes) else {
+    pub(crate) fn keeps(&self, stack: &[f32], side: usize, classes: &[u8]) -> bool {
+        let Some([before, after]) = self.survey(stack, side, classes) else {
             return true;
         };
         before.worst(&after).is_none_or(|(_, share)| share >= LOST)
@@ -248,7 +256,7 @@ impl SliceTranslator {
             let Some(classes) = slices.classes(i) else {
                 continue;
             };
-            let counts = self.survey(slices.image(i), slices.side(), classes);
+            let counts = self.survey(&slices.stack(i), slices.side(), classes);
             sums = match (sums, counts) {
                 (Some([a, b]), Some([c, d])) => Some([a.plus(&c), b.plus(&d)]),
                 (sums, counts) => sums.or(counts),
@@ -259,20 +267,28 @@ impl SliceTranslator {
         Ok(lost.map(|(class, share)| (self.plan.classes[class].name.clone(), share)))
     }
 
-    /// What is found in a slice and in what comes back of it.
-    fn survey(&self, slice: &[f32], side: usize, classes: &[u8]) -> Option<[Counts; 2]> {
+    /// What is found in a stack's middle and in what comes back of it.
+    fn survey(&self, stack: &[f32], side: usize, classes: &[u8]) -> Option<[Counts; 2]> {
         let (back, structure) = self.check.as_ref()?;
-        let fake = self.translate_slice(slice, side);
+        let fake = self.through(&self.net, stack, side);
         let again = self.through(back, &fake, side);
         // Padded as in training, where sides are multiples of what its halvings divide by.
         let padded = side.next_multiple_of(4);
         let counts = |image: &[f32]| {
-            let image = pad_to(image, [side; 2], [padded; 2]);
+            let image = resized(image, side, padded);
             let classes = pad_to(classes, [side; 2], [padded; 2]);
             structure.counts(&image, padded, &classes)
         };
-        Some([counts(slice), counts(&again)])
+        Some([counts(stack), counts(&again)])
     }
+}
+
+/// Every plane of a stack extended or cropped from one side to another.
+fn resized(stack: &[f32], from: usize, to: usize) -> Vec<f32> {
+    let planes = stack.chunks_exact(from * from);
+    planes
+        .flat_map(|plane| pad_to(plane, [from; 2], [to; 2]))
+        .collect()
 }
 
 /// Translates a file or every image of a folder with a run; returns how many.
@@ -351,6 +367,7 @@ mod tests {
         };
         let plan = Plan {
             fit: Fit::Spacing,
+            context: 0,
             spacing_mm: 1.0,
             patch: SIDE,
             load: SIDE,
@@ -366,7 +383,7 @@ mod tests {
         let there = collect(&recipe.generator.init([1, 1], Head::Tanh, &mut rng, &device));
         let mut grey = there.clone();
         grey.iter_mut().for_each(|array| array.values.fill(0.0));
-        let mut learning = Learning::new(2, 1, &Processor::cpu().training());
+        let mut learning = Learning::new([1, 2], 1, &Processor::cpu().training());
         (0..60).for_each(|_| {
             learning.learn(square);
         });
@@ -388,6 +405,7 @@ mod tests {
                 .collect(),
             classes: Some(pixels.map(|i| u8::from(inside(i))).collect()),
             len: 1,
+            channels: 1,
             patch: SIDE,
         };
         let folder = tempfile::tempdir().expect("a temporary folder");

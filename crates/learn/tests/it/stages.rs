@@ -67,7 +67,9 @@ fn words(values: &[String]) -> Vec<&str> {
 fn two_stages_stopped_anywhere_end_as_if_they_were_not() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     study::write(folder.path());
-    let values = tiny(&["translate", "segment"]);
+    let mut values = tiny(&["translate", "segment"]);
+    // In 2.5-D, which the second stage takes from the first one's plan.
+    values.push("stage.translate.recipe.plan.context=1".to_owned());
     let of = |out| request(folder.path(), "two-stage", out, 8, &words(&values));
     start_any(&of("whole"), &mut Silent).expect("trained");
     let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));

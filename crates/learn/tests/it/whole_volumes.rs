@@ -11,10 +11,10 @@ use crossmod_volume::space::{Orientation, reorient_image, reorient_labels};
 
 use crate::study::{self, recipe, request};
 
-fn trained(folder: &std::path::Path) -> std::path::PathBuf {
+fn trained(folder: &std::path::Path, more: &[&str]) -> std::path::PathBuf {
     study::write(folder);
     let run = folder.join("run");
-    let request = request(folder, run.clone(), recipe("synseg", &[]), 4);
+    let request = request(folder, run.clone(), recipe("synseg", more), 4);
     start(&request, &mut Silent).expect("trained");
     run
 }
@@ -24,7 +24,7 @@ fn trained(folder: &std::path::Path) -> std::path::PathBuf {
 #[test]
 fn training_and_inference_prepare_alike() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let run = trained(folder.path());
+    let run = trained(folder.path(), &[]);
     let (_, plan) = Recipe::of_run(&RunFolder::open(&run).expect("a run")).expect("read");
     let dataset = Dataset::open(&folder.path().join("mr")).expect("a dataset");
     let modality = plan.target.clone().expect("a target");
@@ -37,14 +37,14 @@ fn training_and_inference_prepare_alike() {
     for z in 0..nz {
         let from = [nx, ny];
         let seen = pad_to(prepared.image.slice_z(z), from, [slices.side(); 2]);
-        assert_eq!(slices.image(z), seen);
+        assert_eq!(slices.stack(z), seen);
     }
 }
 
 #[test]
 fn results_lie_on_the_inputs_grid_whatever_its_orientation() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let run = trained(folder.path());
+    let run = trained(folder.path(), &["plan.context=1"]);
     let predictor = Predictor::load(&run, None, &Processor::cpu()).expect("a predictor");
     let translator =
         Translator::load(&run, Direction::TargetToSource, &Processor::cpu()).expect("a translator");
@@ -69,10 +69,33 @@ fn results_lie_on_the_inputs_grid_whatever_its_orientation() {
     assert_eq!(found.data(), translated.data());
 }
 
+/// A net of stacks makes a slice of its neighbours as well, a net of slices of itself alone.
+#[test]
+fn neighbours_are_seen_where_they_are_asked_for() {
+    for context in [0, 1] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let run = trained(folder.path(), &[&format!("plan.context={context}")]);
+        let way = Direction::SourceToTarget;
+        let translator = Translator::load(&run, way, &Processor::cpu()).expect("a translator");
+        let dataset = Dataset::open(&folder.path().join("ct")).expect("a dataset");
+        let image = io::read_image(&dataset.training[0].images[0]).expect("an image");
+        let mut other = image.clone();
+        let area = image.grid().shape()[0] * image.grid().shape()[1];
+        // The last slice in other HU, within the window.
+        for value in &mut other.data_mut()[3 * area..] {
+            *value = 200.0 - value.clamp(-100.0, 100.0);
+        }
+        let [a, b] = [image, other].map(|i| translator.translate(i).expect("translated"));
+        let differs = |z: usize| a.slice_z(z) != b.slice_z(z);
+        let expected = [false, false, context == 1, true];
+        assert_eq!([0, 1, 2, 3].map(differs), expected, "{context}");
+    }
+}
+
 #[test]
 fn folders_are_segmented_and_translated() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let run = trained(folder.path());
+    let run = trained(folder.path(), &[]);
     let (input, out) = (folder.path().join("mr/imagesTs"), folder.path().join("out"));
     let cpu = Processor::cpu();
     assert_eq!(

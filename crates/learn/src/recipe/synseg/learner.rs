@@ -86,25 +86,29 @@ impl Way {
 }
 
 impl Learner {
-    /// Builds the nets from the recipe's seed.
-    pub(crate) fn new(recipe: &Recipe, classes: usize, processor: &Processor) -> Self {
+    /// Builds the nets of stacks of so many slices, and so many classes, from the recipe's seed.
+    pub(crate) fn new(
+        recipe: &Recipe,
+        [channels, classes]: [usize; 2],
+        processor: &Processor,
+    ) -> Self {
         let device = processor.training();
         let rng = |name| Rng::new(recipe.seed, case_id(name), 0);
         let generator = |name| {
             recipe
                 .generator
-                .init([1, 1], Head::Tanh, &mut rng(name), &device)
+                .init([channels; 2], Head::Tanh, &mut rng(name), &device)
         };
         let makers = Makers {
             to_target: generator("to_target"),
             to_source: generator("to_source"),
             segmentor: recipe.kind.segments().then(|| {
                 let rng = &mut rng("segmentor");
-                recipe.segmentor.init(classes, rng, &device)
+                recipe.segmentor.init([channels, classes], rng, &device)
             }),
         };
         let judge = |name| {
-            let net = recipe.discriminator.init(&mut rng(name), &device);
+            let net = recipe.discriminator.init(channels, &mut rng(name), &device);
             Judge::new(net, &recipe.optimizer, recipe.pool)
         };
         Self {
@@ -120,8 +124,10 @@ impl Learner {
     }
 
     fn images(&self, batch: &Batch) -> Tensor<4> {
-        let shape = [batch.len, 1, batch.patch, batch.patch];
-        Tensor::from_data(TensorData::new(batch.images.clone(), shape), &self.device)
+        Tensor::from_data(
+            TensorData::new(batch.images.clone(), batch.shape()),
+            &self.device,
+        )
     }
 
     /// The losses of `makers` round one cycle of source `x` and target `y`, the discriminator frozen,
@@ -376,10 +382,11 @@ mod tests {
                 images: (0..n).map(|_| rng.uniform(-1.0, 1.0)).collect(),
                 classes: labelled.then(|| (0..n).map(|_| rng.below(CLASSES) as u8).collect()),
                 len: 2,
+                channels: 1,
                 patch: 32,
             }
         };
-        let learner = Learner::new(&recipe, CLASSES, &Processor::cpu());
+        let learner = Learner::new(&recipe, [1, CLASSES], &Processor::cpu());
         (learner, batch(true, "x"), batch(false, "y"))
     }
 
@@ -471,7 +478,7 @@ mod tests {
             .map(|i| if class(i) == 1 { 0.9 } else { -0.9 })
             .collect();
         x.classes = Some((0..n).map(class).collect());
-        let mut learning = Learning::new(CLASSES, 1, &model.device);
+        let mut learning = Learning::new([1, CLASSES], 1, &model.device);
         (0..60).for_each(|_| {
             learning.learn(&x);
         });
