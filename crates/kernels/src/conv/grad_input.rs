@@ -144,6 +144,7 @@ pub(super) fn grad_input(
             before: axes.each_ref().map(|axis| axis.before),
             mode: Padding::Zero,
             depth: conv.kernel[0],
+            side: conv.kernel[2],
         };
         if plain {
             return winograd.run(level, dy, weight, true, None, dx);

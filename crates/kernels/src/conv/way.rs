@@ -1,7 +1,7 @@
 //! Which of five ways computes a pass.
 
 use super::Conv;
-use super::winograd::{POINTS, TILE};
+use super::winograd::{POINTS, Winograd, tile};
 
 /// A way to compute a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,9 @@ impl Way {
             Self::Direct => true,
             Self::Panels => conv.batch > 0,
             Self::Columns => conv.kernel[2] > 1 && conv.stride[2] == 1 && conv.batch > 0,
-            Self::Winograd => conv.kernel[1..] == [3, 3] && conv.stride == [1; 3] && conv.batch > 0,
+            Self::Winograd => {
+                Winograd::knows(conv.kernel) && conv.stride == [1; 3] && conv.batch > 0
+            }
             // A vector of any instruction set fits into every row of the matrices.
             Self::Unrolled => {
                 let positions = conv.out_size().iter().product::<usize>();
@@ -50,12 +52,14 @@ impl Way {
         let positions = conv.batch * depth * rows * cols;
         let fewest = conv.in_channels.min(conv.out_channels);
         if Self::Winograd.can(conv) && fewest >= 12 {
-            let tiles = conv.batch * depth * rows.div_ceil(TILE) * cols.div_ceil(TILE);
+            let kernel = conv.kernel[2];
+            let tile = tile(kernel);
+            let tiles = conv.batch * depth * rows.div_ceil(tile) * cols.div_ceil(tile);
             let pairs = conv.in_channels * conv.out_channels * conv.kernel[0];
             let products = tiles * POINTS * pairs;
             let transforms = 8 * tiles * POINTS * (conv.in_channels + conv.out_channels);
             let weights = 16 * POINTS * pairs;
-            if products + transforms + weights < 9 * positions * pairs {
+            if products + transforms + weights < kernel * kernel * positions * pairs {
                 return Self::Winograd;
             }
         }

@@ -1,13 +1,13 @@
-//! Kernels of 3 × 3 with stride 1 by Winograd's minimal filtering: 36 products in place of 144 for
-//! a tile of 4 × 4 outputs.
+//! Kernels of 3 × 3 and 4 × 4 with stride 1 by Winograd's minimal filtering: 36 products in place of
+//! 144, for a tile of 4 × 4 outputs of the former and of 3 × 3 of the latter.
 //!
 //! Winograd 1980, as Lavin & Gray (2016, arXiv:1509.09308) use it for nets:
 //! Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A. The points are 0, ±√½, ±√2 and ∞ instead of their 0, ±1, ±2
 //! and ∞: the largest error is a fifth of theirs, 1e-5 of the outputs' standard deviation with 256
 //! channels, and the mean one is twice that of the direct sum. The sums over input channels, and over the taps along
 //! depth of a 3-D kernel, are then 36 matrix products. The gradient of the input is the same with
-//! the kernel flipped. The gradient of the weights takes tiles of 4 × 4 of `dy` as the filter and
-//! the same Bᵀ d B, so it has 36 products for 9 × 16 as well.
+//! the kernel flipped. The gradient of the weights takes tiles of `dy` as the filter and the same
+//! Bᵀ d B, so it has 36 products for 144 as well; what is G for one kernel is Aᵀ for the other's.
 //!
 //! The transforms cost some hundred operations a tile and channel whatever the other side's number
 //! of channels, so this pays from about 12 channels on both sides.
@@ -28,11 +28,24 @@ use rayon::prelude::*;
 use std::ops::Range;
 use transform::{Output, Tiles, Transform, Weights};
 
-/// Outputs of a tile on a side.
-pub(super) const TILE: usize = 4;
-
-/// Points of a tile on a side: TILE + 3 - 1.
+/// Points of a tile on a side.
 const SIDE: usize = 6;
+
+/// Outputs of a tile on a side, for kernels of so many taps on a side.
+pub(super) const fn tile(kernel: usize) -> usize {
+    SIDE + 1 - kernel
+}
+
+/// Calls `$call` with the outputs of a tile and the taps of a kernel, on a side, as constants.
+macro_rules! by_kernel {
+    ($kernel:expr, $function:ident($($argument:expr),*)) => {
+        match $kernel {
+            3 => $function::<4, 3>($($argument),*),
+            _ => $function::<3, 4>($($argument),*),
+        }
+    };
+}
+use by_kernel;
 
 /// Points of a tile.
 pub(super) const POINTS: usize = SIDE * SIDE;
@@ -44,7 +57,7 @@ const BAND: usize = 3 << 19;
 /// Tiles a band has at least, where there are that many: a few vectors for the matrix products.
 const LEAST_TILES: usize = 32;
 
-/// A correlation with kernels of `depth` × 3 × 3 and stride 1.
+/// A correlation with kernels of `depth` × `side` × `side` and stride 1.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Winograd {
     pub(super) batch: usize,
@@ -57,6 +70,8 @@ pub(super) struct Winograd {
     pub(super) mode: Padding,
     /// Taps along depth.
     pub(super) depth: usize,
+    /// Taps along either other axis: 3 or 4.
+    pub(super) side: usize,
 }
 
 impl Winograd {
@@ -70,16 +85,22 @@ impl Winograd {
             before: conv.padding.map(|p| p as isize),
             mode: conv.mode,
             depth: conv.kernel[0],
+            side: conv.kernel[2],
         }
+    }
+
+    /// Whether a kernel is one that is computed so, at stride 1.
+    pub(super) fn knows([_, rows, cols]: [usize; 3]) -> bool {
+        rows == cols && matches!(cols, 3 | 4)
     }
 
     /// Rows and columns of tiles of a plane.
     fn tiles(&self) -> [usize; 2] {
-        [1, 2].map(|i| self.out_size[i].div_ceil(TILE))
+        [1, 2].map(|i| self.out_size[i].div_ceil(tile(self.side)))
     }
 
     /// The tiles of an input in a band.
-    fn input<'a>(&self, x: &'a [f32], band: &'a Band) -> Tiles<'a, SIDE> {
+    fn input<'a, const TILE: usize>(&self, x: &'a [f32], band: &'a Band) -> Tiles<'a, SIDE, TILE> {
         Tiles {
             x,
             channels: self.in_channels,
@@ -103,40 +124,28 @@ impl Winograd {
         bias: Option<&[f32]>,
         out: &mut [f32],
     ) {
-        let blocks = blocks(level, self.out_channels);
-        let weights = self.transform_weights(level, &blocks, weight, flipped);
-        let bands = self.bands(rayon::current_num_threads(), BAND);
-        let out = Shared::new(out);
-        bands.into_par_iter().with_max_len(1).for_each(|band| {
-            level.run(Task {
-                of: self,
-                x,
-                blocks: &blocks,
-                weights: &weights,
-                bias,
-                band,
-                out,
-            });
-        });
+        by_kernel!(
+            self.side,
+            run_tiles(self, level, x, (&weight, flipped), bias, out)
+        );
     }
 
     /// The weights' transforms as `[point][block][depth tap][in channel][channel of the block]`.
-    fn transform_weights<'a>(
+    fn transform_weights<'a, const KERNEL: usize>(
         &self,
         level: Level,
         blocks: &[Range<usize>],
-        weight: impl Fn(usize, usize) -> &'a [f32] + Sync,
-        flipped: bool,
+        (weight, flipped): (&(impl Fn(usize, usize) -> &'a [f32] + Sync), bool),
     ) -> Scratch {
         let plane = plane_stride(self.out_channels * self.depth * self.in_channels);
         let mut weights = Scratch::take(POINTS * plane);
         let to = Shared::new(&mut weights);
         blocks.par_iter().with_max_len(1).for_each(|block| {
-            level.run(Weights {
+            level.run(Weights::<_, KERNEL> {
                 channels: self.in_channels,
                 depth: self.depth,
                 block: block.clone(),
-                weight: &weight,
+                weight,
                 flipped,
                 plane,
                 to,
@@ -174,6 +183,32 @@ impl Winograd {
         }
         bands
     }
+}
+
+/// As [`Winograd::run`], for tiles and kernels of known sides.
+fn run_tiles<'a, const TILE: usize, const KERNEL: usize>(
+    of: &Winograd,
+    level: Level,
+    x: &[f32],
+    weight: (&(impl Fn(usize, usize) -> &'a [f32] + Sync), bool),
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    let blocks = blocks(level, of.out_channels);
+    let weights = of.transform_weights::<KERNEL>(level, &blocks, weight);
+    let bands = of.bands(rayon::current_num_threads(), BAND);
+    let out = Shared::new(out);
+    bands.into_par_iter().with_max_len(1).for_each(|band| {
+        level.run(Task::<TILE> {
+            of,
+            x,
+            blocks: &blocks,
+            weights: &weights,
+            bias,
+            band,
+            out,
+        });
+    });
 }
 
 /// `0..n` in even parts of at most `most`.
@@ -225,7 +260,7 @@ fn plane_stride(pairs: usize) -> usize {
 }
 
 /// A band of outputs.
-struct Task<'a> {
+struct Task<'a, const TILE: usize> {
     of: &'a Winograd,
     x: &'a [f32],
     blocks: &'a [Range<usize>],
@@ -235,7 +270,7 @@ struct Task<'a> {
     out: Shared<'a>,
 }
 
-impl Kernel for Task<'_> {
+impl<const TILE: usize> Kernel for Task<'_, TILE> {
     type Output = ();
 
     #[inline(always)]
@@ -247,7 +282,7 @@ impl Kernel for Task<'_> {
         let in_point = point_stride(of.in_channels, in_row);
         let mut source = Scratch::take(POINTS * in_point);
         Transform {
-            of: of.input(self.x, band),
+            of: of.input::<TILE>(self.x, band),
             channels: 0..of.in_channels,
             to: Shared::new(&mut source),
             row: in_row,
@@ -277,7 +312,7 @@ impl Kernel for Task<'_> {
             }
         }
         for channel in 0..of.out_channels {
-            let output = Output {
+            let output = Output::<TILE> {
                 of,
                 band,
                 sums: &sums[channel * out_row..],

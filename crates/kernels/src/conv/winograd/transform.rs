@@ -1,9 +1,9 @@
 //! The transforms of Winograd's way, for the points 0, ±√½, ±√2 and ∞.
 //!
 //! A vector holds the same element of neighbouring tiles. Rows of an image are first split by
-//! column modulo 4, so that this element lies together for them.
+//! column modulo the tile's side, so that this element lies together for them.
 
-use super::{Band, POINTS, SIDE, TILE, Winograd};
+use super::{Band, POINTS, SIDE, Winograd};
 use crate::conv::Padding;
 use crate::conv::pad::place;
 use crate::scratch::Scratch;
@@ -73,7 +73,7 @@ unsafe fn moments<V: Lanes>([a, b, c, d, e]: [V; 5]) -> ([V; 3], [V; 2]) {
 
 /// Aᵀ for four outputs.
 #[inline(always)]
-unsafe fn to_outputs<V: Lanes>([a, b, c, d, e, f]: [V; SIDE]) -> [V; TILE] {
+unsafe fn to_four<V: Lanes>([a, b, c, d, e, f]: [V; SIDE]) -> [V; 4] {
     // SAFETY: the caller's promise.
     unsafe {
         let ([zeroth, first, second], [odd, odd2]) = moments([a, b, c, d, e]);
@@ -84,11 +84,26 @@ unsafe fn to_outputs<V: Lanes>([a, b, c, d, e, f]: [V; SIDE]) -> [V; TILE] {
 
 /// Aᵀ for three outputs.
 #[inline(always)]
-pub(super) unsafe fn to_taps<V: Lanes>([a, b, c, d, e, f]: [V; SIDE]) -> [V; 3] {
+unsafe fn to_three<V: Lanes>([a, b, c, d, e, f]: [V; SIDE]) -> [V; 3] {
     // SAFETY: the caller's promise.
     unsafe {
         let ([zeroth, first, second], _) = moments([a, b, c, d, e]);
         [zeroth, first, add(second, f)]
+    }
+}
+
+/// Aᵀ for so many outputs, three or four.
+#[inline(always)]
+pub(super) unsafe fn to_outputs<V: Lanes, const N: usize>(points: [V; SIDE]) -> [V; N] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut outputs = [V::splat(0.0); N];
+        if N == 4 {
+            outputs.copy_from_slice(&to_four(points));
+        } else {
+            outputs.copy_from_slice(&to_three(points));
+        }
+        outputs
     }
 }
 
@@ -112,7 +127,7 @@ unsafe fn filter3<V: Lanes>([a, b, c]: [V; 3]) -> [V; SIDE] {
 
 /// G for a filter of four.
 #[inline(always)]
-unsafe fn filter4<V: Lanes>([a, b, c, d]: [V; TILE]) -> [V; SIDE] {
+unsafe fn filter4<V: Lanes>([a, b, c, d]: [V; 4]) -> [V; SIDE] {
     // SAFETY: the caller's promise.
     unsafe {
         let near = times(-2.0 / 3.0, plus(a, 0.5, c));
@@ -129,14 +144,14 @@ unsafe fn filter4<V: Lanes>([a, b, c, d]: [V; TILE]) -> [V; SIDE] {
     }
 }
 
-/// Rows of one plane of one channel, split by column modulo 4 as `[row][residue][column div 4]`.
-struct Split {
+/// Rows of one plane of one channel, split as `[row][column mod TILE][column div TILE]`.
+struct Split<const TILE: usize> {
     rows: Scratch,
     /// Elements of one residue.
     len: usize,
 }
 
-impl Split {
+impl<const TILE: usize> Split<TILE> {
     fn new<V: Lanes>(rows: usize, tiles: usize) -> Self {
         let len = tiles.next_multiple_of(V::LANES) + V::LANES;
         Self {
@@ -145,7 +160,7 @@ impl Split {
         }
     }
 
-    /// Fills a row with `tiles + 1` groups of 4 of a padded row of the image, `None` being zeros.
+    /// Fills a row with `tiles + 1` groups of TILE of a padded row of the image, `None` being zeros.
     ///
     /// # Safety
     ///
@@ -168,17 +183,17 @@ impl Split {
         };
         let n = source.len() as isize;
         // Groups lo..hi lie wholly within the image.
-        let groups = tiles as isize + 1;
-        let lo = (before + 3).div_euclid(4).clamp(0, groups);
-        let hi = (n + before).div_euclid(4).clamp(lo, groups);
+        let (groups, side) = (tiles as isize + 1, TILE as isize);
+        let lo = (before + side - 1).div_euclid(side).clamp(0, groups);
+        let hi = (n + before).div_euclid(side).clamp(lo, groups);
         let (lo, hi) = (lo as usize, hi as usize);
         let mut vectors = lo;
-        if hi - lo >= V::LANES {
+        if TILE == 4 && hi - lo >= V::LANES {
             let mut at = lo;
             loop {
                 // SAFETY: groups at..at + LANES lie within the image and the row.
                 unsafe {
-                    let from = source.as_ptr().offset(4 * at as isize - before);
+                    let from = source.as_ptr().offset((TILE * at) as isize - before);
                     let split = V::deinterleave([
                         V::load(from),
                         V::load(from.add(V::LANES)),
@@ -194,6 +209,16 @@ impl Split {
                     break;
                 }
                 at = (at + V::LANES).min(hi - V::LANES);
+            }
+            vectors = hi;
+        }
+        if TILE != 4 && hi > lo {
+            let from = (TILE * lo) as isize - before;
+            let within = &source[from as usize..][..TILE * (hi - lo)];
+            for (i, group) in within.as_chunks::<TILE>().0.iter().enumerate() {
+                for (residue, value) in group.iter().enumerate() {
+                    to[residue * len + lo + i] = *value;
+                }
             }
             vectors = hi;
         }
@@ -220,10 +245,10 @@ impl Split {
     }
 }
 
-/// Transforms tiles of images: with N = 6 Bᵀ d B of tiles that overlap by two, with N = 4 G g Gᵀ of
+/// Transforms tiles of images: with N = 6 Bᵀ d B of tiles that overlap, with N = TILE G g Gᵀ of
 /// tiles side by side.
 #[derive(Clone, Copy)]
-pub(super) struct Tiles<'a, const N: usize> {
+pub(super) struct Tiles<'a, const N: usize, const TILE: usize> {
     pub(super) x: &'a [f32],
     /// Channels of a sample.
     pub(super) channels: usize,
@@ -239,21 +264,21 @@ pub(super) struct Tiles<'a, const N: usize> {
 }
 
 /// Some channels of [`Tiles`], to `to[point * step + channel * row + tile]`.
-pub(super) struct Transform<'a, const N: usize> {
-    pub(super) of: Tiles<'a, N>,
+pub(super) struct Transform<'a, const N: usize, const TILE: usize> {
+    pub(super) of: Tiles<'a, N, TILE>,
     pub(super) channels: Range<usize>,
     pub(super) to: Shared<'a>,
     pub(super) row: usize,
     pub(super) step: usize,
 }
 
-impl<const N: usize> Kernel for Transform<'_, N> {
+impl<const N: usize, const TILE: usize> Kernel for Transform<'_, N, TILE> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let rows = TILE * self.of.band.rows.len() + N - TILE;
-        let mut split = Split::new::<V>(rows, self.of.tiles);
+        let mut split = Split::<TILE>::new::<V>(rows, self.of.tiles);
         for channel in self.channels.clone() {
             // SAFETY: V is what Level::run chose; only this task has these channels.
             unsafe { self.channel::<V>(channel, &mut split) };
@@ -261,13 +286,13 @@ impl<const N: usize> Kernel for Transform<'_, N> {
     }
 }
 
-impl<const N: usize> Transform<'_, N> {
+impl<const N: usize, const TILE: usize> Transform<'_, N, TILE> {
     /// # Safety
     ///
     /// The CPU has V; no other task writes this channel.
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-    unsafe fn channel<V: Lanes>(&self, channel: usize, split: &mut Split) {
+    unsafe fn channel<V: Lanes>(&self, channel: usize, split: &mut Split<TILE>) {
         let (of, band) = (&self.of, self.of.band);
         let [depth, rows, cols] = of.size;
         let planes = band.planes.start..band.planes.end + of.more;
@@ -325,7 +350,7 @@ impl<const N: usize> Transform<'_, N> {
     }
 }
 
-/// The points of a line of elements: as of an input with N = 6, as of a filter with N = 4.
+/// The points of a line of elements: as of an input with N = 6, as of a filter with fewer.
 ///
 /// # Safety
 ///
@@ -334,16 +359,16 @@ impl<const N: usize> Transform<'_, N> {
 unsafe fn points<V: Lanes, const N: usize>(line: [V; N]) -> [V; SIDE] {
     // SAFETY: the caller's promise.
     unsafe {
-        if N == SIDE {
-            to_points([line[0], line[1], line[2], line[3], line[N - 2], line[N - 1]])
-        } else {
-            filter4([line[0], line[1], line[2], line[3]])
+        match N {
+            SIDE => to_points([line[0], line[1], line[2], line[3], line[N - 2], line[N - 1]]),
+            4 => filter4([line[0], line[1], line[2], line[N - 1]]),
+            _ => filter3([line[0], line[1], line[2]]),
         }
     }
 }
 
 /// Aᵀ M A of one channel of a band, written to the outputs.
-pub(super) struct Output<'a> {
+pub(super) struct Output<'a, const TILE: usize> {
     pub(super) of: &'a Winograd,
     pub(super) band: &'a Band,
     /// From the channel's first tile at the first point on.
@@ -355,7 +380,7 @@ pub(super) struct Output<'a> {
     pub(super) out: Shared<'a>,
 }
 
-impl Output<'_> {
+impl<const TILE: usize> Output<'_, TILE> {
     /// # Safety
     ///
     /// The CPU has V; no other task writes this band of the channel.
@@ -389,7 +414,7 @@ impl Output<'_> {
                             for i in 0..SIDE {
                                 line[i] = half[i][j];
                             }
-                            let column = to_outputs(line);
+                            let column: [V; TILE] = to_outputs(line);
                             for i in 0..TILE {
                                 outputs[i][j] = add(column[i], V::splat(self.bias));
                             }
@@ -403,16 +428,27 @@ impl Output<'_> {
                             }
                             let start = ((image * depth + plane) * rows + row) * cols + first;
                             let to = self.out.at(start, count);
-                            let joined = V::interleave(outputs[i]);
-                            if count == TILE * V::LANES {
-                                for (j, vector) in joined.into_iter().enumerate() {
-                                    vector.store(to.add(j * V::LANES));
+                            let mut buffer = [0.0f32; 64];
+                            let whole = count == TILE * V::LANES;
+                            let joined = if whole { to } else { buffer.as_mut_ptr() };
+                            if TILE == 4 {
+                                let [a, b, c] = [0, 1, 2].map(|j| outputs[i][j]);
+                                let vectors = V::interleave([a, b, c, outputs[i][TILE - 1]]);
+                                for (j, vector) in vectors.into_iter().enumerate() {
+                                    vector.store(joined.add(j * V::LANES));
                                 }
                             } else {
-                                let mut buffer = [0.0f32; 64];
-                                for (j, vector) in joined.into_iter().enumerate() {
-                                    vector.store(buffer.as_mut_ptr().add(j * V::LANES));
+                                let mut apart = [[0.0f32; 16]; TILE];
+                                for j in 0..TILE {
+                                    outputs[i][j].store(apart[j].as_mut_ptr());
                                 }
+                                for lane in 0..V::LANES {
+                                    for j in 0..TILE {
+                                        *joined.add(lane * TILE + j) = apart[j][lane];
+                                    }
+                                }
+                            }
+                            if !whole {
                                 to.copy_from_nonoverlapping(buffer.as_ptr(), count);
                             }
                         }
@@ -425,7 +461,7 @@ impl Output<'_> {
 }
 
 /// G g Gᵀ of the kernels of one block of output channels.
-pub(super) struct Weights<'a, F> {
+pub(super) struct Weights<'a, F, const KERNEL: usize> {
     pub(super) channels: usize,
     /// Taps along depth.
     pub(super) depth: usize,
@@ -439,32 +475,36 @@ pub(super) struct Weights<'a, F> {
     pub(super) to: Shared<'a>,
 }
 
-impl<'w, F: Fn(usize, usize) -> &'w [f32]> Kernel for Weights<'_, F> {
+impl<'w, F, const KERNEL: usize> Kernel for Weights<'_, F, KERNEL>
+where
+    F: Fn(usize, usize) -> &'w [f32],
+{
     type Output = ();
 
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
     fn run<V: Lanes>(self) {
         let n = self.block.len();
-        let taps = 9 * self.depth;
+        let area = KERNEL * KERNEL;
+        let taps = area * self.depth;
         let start = self.block.start * self.depth * self.channels;
         let len = n * self.depth * self.channels;
         // Lanes are neighbours in the packed order: the block's channels, then the next column's.
-        let mut lanes = [[0.0f32; 16]; 9];
+        let mut lanes = [[[0.0f32; 16]; KERNEL]; KERNEL];
         let (mut tap, mut channel, mut out) = (0, 0, 0);
         for first in (0..len).step_by(V::LANES) {
             let count = V::LANES.min(len - first);
             for lane in 0..count {
                 let weights = (self.weight)(self.block.start + out, channel);
                 if self.flipped {
-                    let weights = &weights[taps - 9 * (tap + 1)..][..9];
-                    for i in 0..9 {
-                        lanes[i][lane] = weights[8 - i];
+                    let weights = &weights[taps - area * (tap + 1)..][..area];
+                    for i in 0..area {
+                        lanes[i / KERNEL][i % KERNEL][lane] = weights[area - 1 - i];
                     }
                 } else {
-                    let weights = &weights[9 * tap..][..9];
-                    for i in 0..9 {
-                        lanes[i][lane] = weights[i];
+                    let weights = &weights[area * tap..][..area];
+                    for i in 0..area {
+                        lanes[i / KERNEL][i % KERNEL][lane] = weights[i];
                     }
                 }
                 out += 1;
@@ -478,16 +518,20 @@ impl<'w, F: Fn(usize, usize) -> &'w [f32]> Kernel for Weights<'_, F> {
             let at = start + first;
             // SAFETY: V is what Level::run chose; no other task writes this block.
             unsafe {
-                let mut half = [[V::splat(0.0); SIDE]; 3];
-                for i in 0..3 {
-                    let mut line = [V::splat(0.0); 3];
-                    for j in 0..3 {
-                        line[j] = V::load(lanes[3 * i + j].as_ptr());
+                let mut half = [[V::splat(0.0); SIDE]; KERNEL];
+                for i in 0..KERNEL {
+                    let mut line = [V::splat(0.0); KERNEL];
+                    for j in 0..KERNEL {
+                        line[j] = V::load(lanes[i][j].as_ptr());
                     }
-                    half[i] = filter3(line);
+                    half[i] = points(line);
                 }
                 for j in 0..SIDE {
-                    let points = filter3([half[0][j], half[1][j], half[2][j]]);
+                    let mut line = [V::splat(0.0); KERNEL];
+                    for i in 0..KERNEL {
+                        line[i] = half[i][j];
+                    }
+                    let points = points(line);
                     for i in 0..SIDE {
                         let at = (i * SIDE + j) * self.plane + at;
                         if count == V::LANES {

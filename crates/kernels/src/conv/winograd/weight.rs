@@ -1,5 +1,5 @@
 //! The gradient of the weights by Winograd's way: at each point the products of the transformed
-//! input with the transformed `dy`, summed over tiles, then brought back to 3 × 3 taps.
+//! input with the transformed `dy`, summed over tiles, then brought back to the kernel's taps.
 //!
 //! Bands of tiles are taken in order; within one, threads share the channels to transform and then
 //! the points, each sum being one thread's: the result does not depend on their number.
@@ -7,8 +7,8 @@
 mod over_channels;
 mod over_tiles;
 
-use super::transform::{Tiles, Transform, to_taps};
-use super::{POINTS, SIDE, TILE, Winograd, plane_stride, point_stride, row_stride};
+use super::transform::{Tiles, Transform, to_outputs};
+use super::{POINTS, SIDE, Winograd, by_kernel, plane_stride, point_stride, row_stride};
 use crate::conv::pack::blocks;
 use crate::conv::{Conv, Padding};
 use crate::scratch::Scratch;
@@ -30,6 +30,17 @@ pub(in crate::conv) fn grad_weight(
     dy: &[f32],
     dw: &mut [f32],
 ) {
+    by_kernel!(conv.kernel[2], tiles(level, conv, x, dy, dw));
+}
+
+/// As [`grad_weight`], for tiles and kernels of known sides.
+fn tiles<const TILE: usize, const KERNEL: usize>(
+    level: Level,
+    conv: &Conv,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
     let of = Winograd::forward(conv);
     let blocks = blocks(level, conv.out_channels);
     let columns = of.depth * of.in_channels;
@@ -37,10 +48,10 @@ pub(in crate::conv) fn grad_weight(
     let cols = of.tiles()[1];
     let mut sums = Scratch::take(POINTS * plane);
     for (number, band) in of.bands(1, BAND).iter().enumerate() {
-        let input = of.input(x, band);
+        let input = of.input::<TILE>(x, band);
         let row = row_stride(band.sources(cols, of.depth));
         let source = transform(level, input, row);
-        let filters = Tiles::<TILE> {
+        let filters = Tiles::<TILE, TILE> {
             x: dy,
             channels: of.out_channels,
             size: of.out_size,
@@ -77,10 +88,10 @@ pub(in crate::conv) fn grad_weight(
                 });
             });
     }
-    dw.par_chunks_mut(9 * columns)
+    dw.par_chunks_mut(KERNEL * KERNEL * columns)
         .enumerate()
         .for_each(|(out, dw)| {
-            level.run(Taps {
+            level.run(Taps::<KERNEL> {
                 sums: &sums[out * columns..],
                 plane,
                 channels: of.in_channels,
@@ -91,7 +102,11 @@ pub(in crate::conv) fn grad_weight(
 }
 
 /// All channels of a band, `[point][channel][tile]` with rows of `row`.
-fn transform<const N: usize>(level: Level, of: Tiles<N>, row: usize) -> Scratch {
+fn transform<const N: usize, const TILE: usize>(
+    level: Level,
+    of: Tiles<N, TILE>,
+    row: usize,
+) -> Scratch {
     let step = point_stride(of.channels, row);
     let mut points = Scratch::take(POINTS * step);
     let to = Shared::new(&mut points);
@@ -149,7 +164,7 @@ impl Kernel for Products<'_> {
 }
 
 /// The taps of one output channel from its sums at all points.
-struct Taps<'a> {
+struct Taps<'a, const KERNEL: usize> {
     /// From the channel's first sum at the first point on.
     sums: &'a [f32],
     /// Elements from point to point.
@@ -159,19 +174,20 @@ struct Taps<'a> {
     dw: &'a mut [f32],
 }
 
-impl Kernel for Taps<'_> {
+impl<const KERNEL: usize> Kernel for Taps<'_, KERNEL> {
     type Output = ();
 
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
     fn run<V: Lanes>(self) {
-        let taps = 9 * self.depth;
+        let area = KERNEL * KERNEL;
+        let taps = area * self.depth;
         let columns = self.depth * self.channels;
         for first in (0..columns).step_by(V::LANES) {
             let count = V::LANES.min(columns - first);
             // SAFETY: V is what Level::run chose; a short end is read by way of a buffer.
             let outputs = unsafe {
-                let mut half = [[V::splat(0.0); 3]; SIDE];
+                let mut half = [[V::splat(0.0); KERNEL]; SIDE];
                 for i in 0..SIDE {
                     let mut line = [V::splat(0.0); SIDE];
                     for j in 0..SIDE {
@@ -184,17 +200,17 @@ impl Kernel for Taps<'_> {
                             V::load(buffer.as_ptr())
                         };
                     }
-                    half[i] = to_taps(line);
+                    half[i] = to_outputs(line);
                 }
-                let mut outputs = [[0.0f32; 16]; 9];
-                for j in 0..3 {
+                let mut outputs = [[[0.0f32; 16]; KERNEL]; KERNEL];
+                for j in 0..KERNEL {
                     let mut line = [V::splat(0.0); SIDE];
                     for i in 0..SIDE {
                         line[i] = half[i][j];
                     }
-                    let column = to_taps(line);
-                    for i in 0..3 {
-                        column[i].store(outputs[3 * i + j].as_mut_ptr());
+                    let column: [V; KERNEL] = to_outputs(line);
+                    for i in 0..KERNEL {
+                        column[i].store(outputs[i][j].as_mut_ptr());
                     }
                 }
                 outputs
@@ -204,11 +220,9 @@ impl Kernel for Taps<'_> {
                     (first + lane) / self.channels,
                     (first + lane) % self.channels,
                 );
-                for (i, to) in self.dw[channel * taps + 9 * tap..][..9]
-                    .iter_mut()
-                    .enumerate()
-                {
-                    *to = outputs[i][lane];
+                let to = &mut self.dw[channel * taps + area * tap..][..area];
+                for (i, to) in to.iter_mut().enumerate() {
+                    *to = outputs[i / KERNEL][i % KERNEL][lane];
                 }
             }
         }
