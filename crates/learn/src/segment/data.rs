@@ -163,7 +163,10 @@ impl Data {
         recipe: &SegmentRecipe,
         progress: &mut dyn Progress,
     ) -> Result<SegmentationPlan> {
-        let fingerprint = Fingerprint::of(&self.dataset, progress)?;
+        let mut fingerprint = Fingerprint::of(&self.dataset, progress)?;
+        if !self.made.is_empty() {
+            fingerprint.forget_scales();
+        }
         // An eighth of the memory is kept for prepared cases.
         let config = PlanConfig {
             ram_mb: recipe.plan.ram_mb.map(|ram| ram - ram / 8),

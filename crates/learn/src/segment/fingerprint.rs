@@ -19,7 +19,7 @@ use crossmod_volume::space::Orientation;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::plan::Class;
+use super::plan::{Class, holds_hu};
 use crate::{Error, Progress, Result};
 use case::{Reading, Sources};
 
@@ -173,6 +173,16 @@ impl Fingerprint {
         let occurs = |class: &ClassStatistics| class.class.value == 0 || class.cases > 0;
         found.classes.retain(occurs);
         Ok(found)
+    }
+
+    /// Forgets the intensities of all channels that do not hold HU: those of images that are made of
+    /// label maps say nothing of a scanner's.
+    pub fn forget_scales(&mut self) {
+        for channel in &mut self.channels {
+            if !holds_hu(channel) {
+                (channel.range, channel.foreground) = (None, None);
+            }
+        }
     }
 
     /// Reads a fingerprint.

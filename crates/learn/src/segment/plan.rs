@@ -43,6 +43,7 @@ use crate::{Error, Result};
 pub use memory::Cost;
 #[cfg(test)]
 pub(crate) use memory::cost;
+pub(super) use normalise::holds_hu;
 
 /// Longest plan read, bytes.
 const LONGEST: u64 = 16 << 20;

@@ -25,9 +25,7 @@ pub(super) fn choose(channel: &ChannelStatistics, relative_size: f64) -> (Normal
         "rescale_to_0_1" => return (Normalise::Rescale, "to 0 to 1, as the name asks".into()),
         _ => {}
     }
-    let ct = name
-        .split(|c: char| !c.is_alphanumeric())
-        .any(|word| word == "ct");
+    let ct = named_ct(&name);
     if let (true, Some(found)) = (ct, channel.foreground)
         && !picture(channel)
     {
@@ -38,6 +36,12 @@ pub(super) fn choose(channel: &ChannelStatistics, relative_size: f64) -> (Normal
         );
         return (Normalise::Ct(found), why);
     }
+    if channel.foreground.is_none() {
+        let why = "to 0 to 1, each case by its own least and greatest value, as there are no scans to \
+                   take a scale from; those that are made of label maps have blurred edges and \
+                   noise where a scan is 0, and must not be told from it by that";
+        return (Normalise::Rescale, why.into());
+    }
     let within_nonzero = relative_size < MASK_BELOW;
     let over = if within_nonzero {
         let share = 100.0 * relative_size;
@@ -45,17 +49,26 @@ pub(super) fn choose(channel: &ChannelStatistics, relative_size: f64) -> (Normal
     } else {
         "all voxels".to_owned()
     };
-    let why = match (ct, channel.foreground) {
-        (_, None) => "there are no images to take a scale from",
-        (true, Some(_)) => "CT by name, but of 8 bits, not HU",
-        (false, Some(_)) if channel.range.is_some_and(|[low, _]| low < AIR) => {
-            "its scale is taken for the scanner's; if these are HU, call the channel CT in \
-             dataset.json"
-        }
-        (false, Some(_)) => "its scale is the scanner's",
+    let why = if ct {
+        "CT by name, but of 8 bits, not HU"
+    } else if channel.range.is_some_and(|[low, _]| low < AIR) {
+        "its scale is taken for the scanner's; if these are HU, call the channel CT in dataset.json"
+    } else {
+        "its scale is the scanner's"
     };
     let why = format!("each case by its own mean and deviation over {over}; {why}");
     (Normalise::ZScore { within_nonzero }, why)
+}
+
+/// Whether a channel's name, in lower case, says that it holds CT.
+fn named_ct(name: &str) -> bool {
+    name.split(|c: char| !c.is_alphanumeric())
+        .any(|word| word == "ct")
+}
+
+/// Whether a channel holds HU, by its name and its intensities.
+pub(in crate::segment) fn holds_hu(channel: &ChannelStatistics) -> bool {
+    named_ct(&channel.name.to_lowercase()) && !picture(channel)
 }
 
 /// Whether the images are pictures of 8 bits.
@@ -106,6 +119,13 @@ mod tests {
                 .1
                 .contains("dataset.json")
         );
-        assert_eq!(choose(&channel("CT", None, None), 1.0).0, whole);
+        assert_eq!(
+            choose(&channel("CT", None, None), 1.0).0,
+            Normalise::Rescale
+        );
+        assert_eq!(
+            choose(&channel("T1", None, None), 0.3).0,
+            Normalise::Rescale
+        );
     }
 }
