@@ -12,7 +12,7 @@
 //!
 //! The inner loops know only a list of vectors and a list of tap offsets, not dimensions.
 //!
-//! Four other ways are taken where they are faster, see `way`: `winograd` for kernels of 3 × 3,
+//! Four other ways are taken where they are faster, see `way`: `winograd` for kernels of 3 × 3 and 4 × 4,
 //! `panels` (matrix products) for stride 2 and for the gradient of the weights, `columns` where one
 //! or two channels are written, and `unrolled` where channels are many and positions few.
 
