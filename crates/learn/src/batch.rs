@@ -15,5 +15,6 @@ pub use patches::{Ahead, Drawn, PatchBatch, PatchConfig, PatchDraw, Patches, Syn
 pub use prepare::{Prepared, pad_to, prepare};
 pub use sampler::{Batch, Order, Sampler};
 pub use slices::Slices;
+pub(crate) use slices::neighbours;
 pub(crate) use volumes::depth_first;
 pub use volumes::{PreparedVolume, Volume, Volumes, centred, prepare_volume};

@@ -192,7 +192,8 @@ impl Plan {
     /// Plans for a source, a target, or both; classes come from the labelled one.
     ///
     /// # Errors
-    /// [`Error::Data`] where there is nothing to plan from; what reading the images gives.
+    /// [`Error::Recipe`] where more context is asked for than a plan may have; [`Error::Data`] where
+    /// there is nothing to plan from; what reading the images gives.
     pub fn make(
         config: &PlanConfig,
         source: Option<Sample>,
@@ -200,6 +201,12 @@ impl Plan {
         classes: &BTreeMap<u16, String>,
         multiple: usize,
     ) -> Result<Self> {
+        if config.context > MOST_CONTEXT {
+            return Err(Error::Recipe(format!(
+                "expected plan.context from 0 to {MOST_CONTEXT}, found {}",
+                config.context
+            )));
+        }
         let mut reasons = Vec::new();
         let source = source.map(|s| Survey::of(s, config)).transpose()?;
         let target = target.map(|s| Survey::of(s, config)).transpose()?;
@@ -244,12 +251,6 @@ impl Plan {
             "patch {patch}: {why}, up to a multiple of {multiple}"
         ));
         let load = (patch as f32 * config.margin.max(1.0)).round() as usize;
-        if config.context > MOST_CONTEXT {
-            return Err(Error::Recipe(format!(
-                "expected plan.context from 0 to {MOST_CONTEXT}, found {}",
-                config.context
-            )));
-        }
         if config.context > 0 {
             reasons.push(format!(
                 "context: {} slices as channels, as asked for",

@@ -1,5 +1,6 @@
 //! Which slice a step sees, and its random patch: keyed by the step, so nothing needs saving.
 
+use burn::tensor::{Device, Tensor, TensorData};
 use crossmod_volume::rng::{Rng, case_id};
 
 use super::{AugmentConfig, Slices};
@@ -116,10 +117,11 @@ impl Sampler {
 }
 
 impl Batch {
-    /// The images' shape, `[n, channels, patch, patch]`.
+    /// The images on a device, `[n, channels, patch, patch]`.
     #[must_use]
-    pub fn shape(&self) -> [usize; 4] {
-        [self.len, self.channels, self.patch, self.patch]
+    pub fn tensor(&self, device: &Device) -> Tensor<4> {
+        let shape = [self.len, self.channels, self.patch, self.patch];
+        Tensor::from_data(TensorData::new(self.images.clone(), shape), device)
     }
 
     /// The class of every pixel of every patch.

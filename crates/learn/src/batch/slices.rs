@@ -102,12 +102,8 @@ impl Slices {
 
     /// An image and its neighbours, from the first to the last.
     fn around(&self, image: usize) -> impl Iterator<Item = &[f32]> {
-        let [first, last] = self.cases[image];
-        let low = image.saturating_sub(self.context);
-        // As many before the first image of all as there are.
-        let missing = self.context - (image - low);
-        let places = std::iter::repeat_n(first, missing).chain(low..=image + self.context);
-        places.map(move |place| self.images[place.clamp(first, last)].as_slice())
+        neighbours(image, self.context, self.cases[image])
+            .map(|place| self.images[place].as_slice())
     }
 
     /// The planes of slice `i`'s stack, itself in the middle: rows of `side` pixels in [-1, 1].
@@ -150,6 +146,17 @@ impl Slices {
     pub fn classes(&self, i: usize) -> Option<&[u8]> {
         self.classes.as_ref().map(|c| c[self.kept[i]].as_slice())
     }
+}
+
+/// The places of a slice and `context` neighbours on either side, in order; beyond the first and the
+/// last slice of its case the outermost is repeated.
+pub(crate) fn neighbours(
+    slice: usize,
+    context: usize,
+    [first, last]: [usize; 2],
+) -> impl Iterator<Item = usize> {
+    // Counted from `context` before the slice, which may lie before zero.
+    (slice..=slice + 2 * context).map(move |place| place.saturating_sub(context).clamp(first, last))
 }
 
 /// Image slices of a case, and its class slices where asked for.

@@ -11,7 +11,7 @@
 mod projector;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use crossmod_volume::rng::{Rng, case_id};
 use serde::{Deserialize, Serialize};
 
@@ -124,13 +124,6 @@ impl Cut {
         }
     }
 
-    fn images(&self, batch: &Batch) -> Tensor<4> {
-        Tensor::from_data(
-            TensorData::new(batch.images.clone(), batch.shape()),
-            &self.device,
-        )
-    }
-
     /// The mean contrastive loss over the taps between an image and its translation.
     fn contrast(
         &self,
@@ -169,7 +162,7 @@ impl Cut {
         step: u64,
     ) -> (Tensor<4>, Tensor<1>, Losses) {
         let mut rng = Rng::new(self.seed, case_id("places"), step as u32);
-        let (x, y) = (self.images(x), self.images(y));
+        let (x, y) = (x.tensor(&self.device), y.tensor(&self.device));
         let judge = self.judge.net.clone().no_grad();
         let fake = makers.to_target.forward(x.clone());
         let gan = least_squares(judge.forward(fake.clone()), 1.0);
@@ -211,7 +204,7 @@ impl Trainable for Cut {
             .step(self.makers.clone(), grads, rate, &self.device);
         let mut rng = Rng::new(self.seed, case_id("pool"), step as u32);
         let shown = self.judge.pooled(fake, &mut rng, &self.device);
-        let real = self.images(&y);
+        let real = y.tensor(&self.device);
         let judge = self.judge.step(real, shown, rate, &self.device);
         losses.push(("judge_target", judge));
         let to_target = &self.makers.to_target;

@@ -11,7 +11,7 @@
 //! | `guard_synthetic` | that segmentor's mean Dice on the translations: falls as they become unlike the source, too | – |
 //! | `guard_consistency` | mean Dice of the run's segmentor on translations, times that of what it finds in target images and in what comes back of them | the lower the worse |
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::structure::{Counts, Learning, Structure, most_likely};
@@ -138,10 +138,7 @@ impl Guard {
             return Losses::new();
         }
         let (x, y) = (&self.source, &self.target);
-        let image = |batch: &Batch| {
-            let data = TensorData::new(batch.images.clone(), batch.shape());
-            Tensor::<4>::from_data(data, &self.device)
-        };
+        let image = |batch: &Batch| batch.tensor(&self.device);
         let fixed = |net: &ResNet| burn::module::Module::no_grad(net.clone());
         let to_target = fixed(nets.to_target);
         let fake = to_target.forward(image(x));

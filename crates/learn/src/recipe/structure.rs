@@ -182,10 +182,7 @@ impl Learning {
     /// Learns from a labelled batch; gives the loss.
     pub(crate) fn learn(&mut self, batch: &Batch) -> f32 {
         let device = self.structure.device.clone();
-        let images = Tensor::from_data(
-            TensorData::new(batch.images.clone(), batch.shape()),
-            &device,
-        );
+        let images = batch.tensor(&device);
         let net = self.structure.net.clone();
         let truth = batch.truth().unwrap_or_default();
         let loss = cross_entropy_dice(net.forward(images), truth, &[]);

@@ -1,6 +1,6 @@
 //! A segmentor trained on labelled images of one domain: the yardsticks of an adaptation.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use crossmod_volume::rng::{Rng, case_id};
 
 use super::synseg::scalar;
@@ -79,10 +79,7 @@ impl Supervised {
 impl Trainable for Supervised {
     fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
         let batch = self.sampler.batch(step, self.batch);
-        let images = Tensor::from_data(
-            TensorData::new(batch.images.clone(), batch.shape()),
-            &self.device,
-        );
+        let images = batch.tensor(&self.device);
         let loss = self.criterion.loss(self.segmentor.forward(images), &batch);
         let losses = vec![("segmentation", scalar(&loss))];
         let grads = NetGradients::take(&self.segmentor, loss.backward());

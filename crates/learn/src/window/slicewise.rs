@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::batch::{Prepared, pad_to};
+use crate::batch::{Prepared, neighbours, pad_to};
 use crate::ops;
 
 /// The smallest side a net is given: reflection padding needs a few pixels at its lowest level.
@@ -24,8 +24,7 @@ pub(super) fn run(
     let channels = 2 * context + 1;
     for z in 0..shape[2] {
         let mut stack = Vec::with_capacity(channels * padded[0] * padded[1]);
-        for place in z..z + channels {
-            let slice = place.saturating_sub(context).min(shape[2] - 1);
+        for slice in neighbours(z, context, [0, shape[2] - 1]) {
             stack.extend(pad_to(prepared.image.slice_z(slice), size, padded));
         }
         let shape = [1, channels, padded[1], padded[0]];

@@ -31,8 +31,8 @@ impl Phantom {
     pub fn three_balls_turned(centre_mm: [f64; 3], turn_rad: f64) -> Self {
         let [x, y, z] = centre_mm;
         let mut phantom = Self::water_cylinder([x, y], 300.0);
+        let (sin, cos) = turn_rad.sin_cos();
         for ([across, along, up], radius_mm, density) in Self::BALLS {
-            let (sin, cos) = turn_rad.sin_cos();
             let place = [
                 x + across * cos - along * sin,
                 y + across * sin + along * cos,

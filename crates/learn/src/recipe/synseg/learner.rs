@@ -4,7 +4,7 @@
 //! `total = L(source → target → source) + L(target → source → target)`: see [`Learner::step`].
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use crossmod_volume::rng::{Rng, case_id};
 
 use crate::batch::Batch;
@@ -123,13 +123,6 @@ impl Learner {
         }
     }
 
-    fn images(&self, batch: &Batch) -> Tensor<4> {
-        Tensor::from_data(
-            TensorData::new(batch.images.clone(), batch.shape()),
-            &self.device,
-        )
-    }
-
     /// The losses of `makers` round one cycle of source `x` and target `y`, the discriminator frozen,
     /// and the segmentor too where `structure` finds the classes lost in what comes back of x.
     fn cycle(
@@ -158,7 +151,7 @@ impl Learner {
         // Frozen, so that no gradient to its weights is computed only to be thrown away.
         let judge = judge.net.clone().no_grad();
 
-        let real = self.images(start);
+        let real = start.tensor(&self.device);
         let fake = there.forward(real.clone());
         let gan = least_squares(judge.forward(fake.clone()), 1.0);
         let l = &self.loss;
@@ -184,7 +177,7 @@ impl Learner {
             total = total + segmentation * l.lambda_segmentation;
         }
         if l.lambda_identity > 0.0 {
-            let real = self.images(other);
+            let real = other.tensor(&self.device);
             let identity = Difference::L1.of(there.forward(real.clone()), real);
             losses.push((identity_name, scalar(&identity)));
             total = total + identity * (l.lambda_identity * l.lambda_cycle);
@@ -228,7 +221,7 @@ impl Learner {
             || self.lesson(Way::ThroughSource, [x, y], None),
         );
         let mut losses = [target.losses, source.losses].concat();
-        let (real_source, real_target) = (self.images(x), self.images(y));
+        let (real_source, real_target) = (x.tensor(&self.device), y.tensor(&self.device));
         let Self {
             makers,
             adam,
@@ -427,7 +420,7 @@ mod tests {
             .fake;
         let mut rng = Rng::new(1, 0, 0);
         let shown = model.judge_target.pooled(fake, &mut rng, &model.device);
-        let grads = judge_loss(&model.judge_target.net, model.images(&y), shown).backward();
+        let grads = judge_loss(&model.judge_target.net, y.tensor(&model.device), shown).backward();
         assert_eq!(reach(&model.makers, &grads), None);
         assert!(reach(&model.judge_target.net, &grads).is_some_and(|g| g > 0.0));
     }
@@ -552,7 +545,7 @@ mod tests {
     fn training_and_inference_agree() {
         let (model, x, _) = tiny(LossConfig::default());
         let values = |t: Tensor<4>| t.into_data().try_into_vec::<f32>().expect("f32");
-        let fake = model.makers.to_target.forward(model.images(&x));
+        let fake = model.makers.to_target.forward(x.tensor(&model.device));
         let segmentor = |makers: &Makers| makers.segmentor.clone().expect("a segmentor");
         let logits = values(segmentor(&model.makers).forward(fake.clone()));
         let fake = values(fake);
@@ -563,7 +556,7 @@ mod tests {
         let area = x.patch * x.patch;
         for i in 0..x.len {
             let image = x.images[i * area..(i + 1) * area].to_vec();
-            let image = TensorData::new(image, [1, 1, x.patch, x.patch]);
+            let image = burn::tensor::TensorData::new(image, [1, 1, x.patch, x.patch]);
             let alone = makers.to_target.forward(Tensor::from_data(image, &device));
             let segmented = values(segmentor(&makers).forward(alone.clone()));
             assert_eq!(values(alone), fake[i * area..(i + 1) * area]);
