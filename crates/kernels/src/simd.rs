@@ -18,6 +18,8 @@ pub(crate) trait Lanes: Copy {
     const LANES: usize;
     /// Whether there are 32 vector registers, not 16.
     const WIDE: bool;
+    /// Vectors of half as many elements, for what fits into them; itself where there are none.
+    type Half: Lanes;
 
     unsafe fn splat(value: f32) -> Self;
     unsafe fn load(from: *const f32) -> Self;
@@ -126,6 +128,7 @@ const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
 impl Lanes for Portable {
     const LANES: usize = 4;
     const WIDE: bool = cfg!(target_arch = "aarch64");
+    type Half = Self;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -185,6 +188,7 @@ mod x86 {
     impl Lanes for Avx2 {
         const LANES: usize = 8;
         const WIDE: bool = false;
+        type Half = Self;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {
@@ -296,6 +300,7 @@ mod x86 {
     impl Lanes for Avx512 {
         const LANES: usize = 16;
         const WIDE: bool = true;
+        type Half = Avx2;
 
         #[inline(always)]
         unsafe fn splat(value: f32) -> Self {

@@ -10,7 +10,7 @@ use super::pad::{Layout, place};
 use super::sweep::{Frame, Sweep};
 use super::way::Way;
 use super::winograd::Winograd;
-use super::{Conv, Padding, columns, panels, positions};
+use super::{Conv, Padding, columns, panels, positions, unrolled};
 use crate::scratch::Scratch;
 use crate::simd::Level;
 use crate::threads;
@@ -115,8 +115,8 @@ pub(super) fn grad_input(
         return;
     }
     match way {
-        // By panels `dy` is unrolled too, part by part.
-        Way::Panels | Way::Unrolled => return panels::grad_input(level, conv, dy, w, dx),
+        Way::Panels => return panels::grad_input(level, conv, dy, w, dx),
+        Way::Unrolled => return unrolled::grad_input(level, conv, dy, w, dx),
         Way::Columns => return columns::grad_input(level, conv, dy, w, dx),
         Way::Winograd | Way::Direct => {}
     }

@@ -1,6 +1,6 @@
 //! Matrix products with a left side that is read element by element.
 
-use super::pack::{by_block, panel};
+use super::pack::{by_part, panel};
 use super::tile::add_products;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes, Level};
@@ -12,7 +12,7 @@ use std::ops::Range;
 /// has they stay in a second-level cache.
 const ROWS: usize = 512;
 
-/// `c[i][j] = Σ_k a[i][k] b[k][j]`, each row of a matrix so many elements from the next.
+/// `c[i][j] = Σ_k a[i][k] b[k][j]`, each row of `b` and `c` so many elements from the next.
 #[derive(Clone, Copy)]
 pub(super) struct Matrices<'a> {
     pub(super) rows: usize,
@@ -20,7 +20,8 @@ pub(super) struct Matrices<'a> {
     /// Terms of a sum.
     pub(super) terms: usize,
     pub(super) a: &'a [f32],
-    pub(super) a_row: usize,
+    /// Elements from row to row and from term to term.
+    pub(super) a_steps: [usize; 2],
     pub(super) b: &'a [f32],
     pub(super) b_row: usize,
     pub(super) c_row: usize,
@@ -36,7 +37,8 @@ impl Matrices<'_> {
         let blocks = super::pack::blocks(level, self.rows);
         assert!(self.columns >= level.lanes() && self.terms > 0);
         let len = |rows: usize, row: usize, columns: usize| (rows - 1) * row + columns;
-        assert!(len(self.rows, self.a_row, self.terms) <= self.a.len());
+        let [row, term] = self.a_steps;
+        assert!((self.rows - 1) * row + (self.terms - 1) * term < self.a.len());
         assert!(len(self.terms, self.b_row, self.columns) <= self.b.len());
         // By rows where there are more of them, else by columns: the other side is shared.
         let tasks = threads::tasks(self.rows * self.columns * self.terms);
@@ -76,7 +78,7 @@ impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let kernel = &self;
-        let panel = panel::<V>(self.blocks);
+        let panel = panel::<V>(self.blocks, self.vectors.len());
         for start in (0..self.of.terms).step_by(ROWS) {
             let terms = start..(start + ROWS).min(self.of.terms);
             for block in self.blocks {
@@ -85,10 +87,11 @@ impl Kernel for Task<'_> {
                     // SAFETY: `Matrices::run` checked what is read; only this task writes these
                     // rows of these columns.
                     unsafe {
-                        by_block!(
+                        by_part!(
                             V,
                             block.len(),
-                            kernel.block(block.start, &terms, vectors.clone())
+                            vectors.clone(),
+                            kernel.part(block.start, &terms)
                         );
                     }
                 }
@@ -103,36 +106,34 @@ impl Task<'_> {
     /// The CPU has V; the matrices hold these rows, terms and vectors; no other task writes them.
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-    unsafe fn block<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+    unsafe fn part<V: Lanes, const BLOCK: usize, const SPAN: usize>(
         &self,
         block: usize,
         terms: &Range<usize>,
         vectors: Range<usize>,
     ) {
         let of = &self.of;
-        for first in vectors.clone().step_by(SPAN) {
-            let count = SPAN.min(vectors.end - first);
-            // SAFETY: the caller's promise; `Shared::at` checks.
-            unsafe {
-                // The last span repeats its last vector and does not store the repetition. A short
-                // last vector begins early enough to end with the columns, and stores its end.
-                let mut starts = [0; SPAN];
-                let mut from = [of.b.as_ptr(); SPAN];
-                for i in 0..SPAN {
-                    let column = (first + i.min(count - 1)) * V::LANES;
-                    starts[i] = column.min(of.columns - V::LANES);
-                    from[i] = from[i].add(terms.start * of.b_row + starts[i]);
-                }
-                let rows = of.a.as_ptr().add(block * of.a_row + terms.start);
-                let sums = products::<V, BLOCK, SPAN>(from, of.b_row, rows, of.a_row, terms.len());
-                let add = of.add || terms.start > 0;
-                for c in 0..BLOCK {
-                    for i in 0..count {
-                        let column = (first + i) * V::LANES;
-                        let lanes = column - starts[i]..V::LANES;
-                        let to = self.c.at((block + c) * of.c_row + column, lanes.len());
-                        write(sums[c][i], lanes, to, add);
-                    }
+        // SAFETY: the caller's promise; `Shared::at` checks.
+        unsafe {
+            // A part of fewer vectors repeats its last one and does not store the repetition. A
+            // short last vector begins early enough to end with the columns, and stores its end.
+            let mut starts = [0; SPAN];
+            let mut from = [of.b.as_ptr(); SPAN];
+            for i in 0..SPAN {
+                let column = (vectors.start + i.min(vectors.len() - 1)) * V::LANES;
+                starts[i] = column.min(of.columns - V::LANES);
+                from[i] = from[i].add(terms.start * of.b_row + starts[i]);
+            }
+            let [row, term] = of.a_steps;
+            let factors = of.a.as_ptr().add(block * row + terms.start * term);
+            let sums = products::<V, BLOCK, SPAN>(from, of.b_row, factors, of.a_steps, terms.len());
+            let add = of.add || terms.start > 0;
+            for c in 0..BLOCK {
+                for (i, vector) in vectors.clone().enumerate() {
+                    let column = vector * V::LANES;
+                    let lanes = column - starts[i]..V::LANES;
+                    let to = self.c.at((block + c) * of.c_row + column, lanes.len());
+                    write(sums[c][i], lanes, to, add);
                 }
             }
         }
@@ -162,8 +163,8 @@ pub(super) unsafe fn write<V: Lanes>(values: V, lanes: Range<usize>, to: *mut f3
     }
 }
 
-/// Sums over `terms` rows, `row` elements apart, of vectors times the elements of the rows of
-/// `factors`, `step` elements apart.
+/// Sums over `terms` rows, `row` elements apart, of vectors times `factors`, so many elements from sum
+/// to sum and from term to term.
 ///
 /// # Safety
 ///
@@ -173,7 +174,7 @@ pub(super) unsafe fn products<V: Lanes, const BLOCK: usize, const SPAN: usize>(
     from: [*const f32; SPAN],
     row: usize,
     factors: *const f32,
-    step: usize,
+    [step, next]: [usize; 2],
     terms: usize,
 ) -> [[V; SPAN]; BLOCK] {
     // SAFETY: the caller's promise.
@@ -181,7 +182,8 @@ pub(super) unsafe fn products<V: Lanes, const BLOCK: usize, const SPAN: usize>(
         let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
         for term in 0..terms {
             let at = term * row;
-            add_products::<V, BLOCK, SPAN, true>(&mut sums, from, at, factors.add(term), step);
+            let factors = factors.add(term * next);
+            add_products::<V, BLOCK, SPAN, true>(&mut sums, from, at, factors, step);
         }
         sums
     }

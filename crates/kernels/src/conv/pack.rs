@@ -16,10 +16,10 @@ pub(super) fn blocks(level: Level, channels: usize) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Vectors that `by_block` takes at once with each of `blocks`: all may be taken in panels of so
-/// many, every block passing over a panel before the next one's turn.
-pub(super) fn panel<V: Lanes>(blocks: &[Range<usize>]) -> usize {
-    let span = |channels: usize| match (V::WIDE, channels) {
+/// The most vectors that go with a block of so many channels: their product is the number of
+/// accumulators.
+pub(super) const fn span(wide: bool, channels: usize) -> usize {
+    match (wide, channels) {
         (true, 7..) => 3,
         (true, 5..) => 4,
         (true, 4) => 6,
@@ -28,17 +28,24 @@ pub(super) fn panel<V: Lanes>(blocks: &[Range<usize>]) -> usize {
         (false, 3) => 4,
         (false, 2) => 6,
         (false, _) => 8,
-    };
-    let first = blocks.first().map_or(1, |block| span(block.len()));
-    let equal = blocks.iter().all(|block| span(block.len()) == first);
-    if equal { first } else { GRANULE }
+    }
+}
+
+/// Vectors to take at once of `vectors`, every one of `blocks` passing over such a panel before the
+/// next one's turn: even parts that `by_part` takes whole.
+pub(super) fn panel<V: Lanes>(blocks: &[Range<usize>], vectors: usize) -> usize {
+    let span = |block: &Range<usize>| span(V::WIDE, block.len());
+    let first = blocks.first().map_or(1, span);
+    let equal = blocks.iter().all(|block| span(block) == first);
+    let most = if equal { first } else { GRANULE };
+    vectors.div_ceil(vectors.div_ceil(most).max(1))
 }
 
 /// A multiple of every number of vectors that `by_block` takes at once.
 pub(super) const GRANULE: usize = 24;
 
 /// Calls `$method::<V, BLOCK, SPAN>`, where BLOCK is the number of channels of a block and SPAN the
-/// number of vectors that go with it: their product is the number of accumulators.
+/// `span` that goes with it.
 macro_rules! by_block {
     ($v:ty, $channels:expr, $kernel:ident . $method:ident ( $($argument:expr),* )) => {
         match (<$v as Lanes>::WIDE, $channels) {
@@ -61,6 +68,52 @@ macro_rules! by_block {
     };
 }
 pub(super) use by_block;
+
+/// Calls `$method::<V, BLOCK, SPAN>(…, part)` for even parts of a range of vectors, none of more than
+/// the `span` that goes with a block of BLOCK channels. SPAN is a part's length or, where there are
+/// many lengths, little more.
+macro_rules! by_part {
+    ($v:ty, $channels:expr, $vectors:expr, $kernel:ident . $method:ident ( $($argument:expr),* )) => {{
+        let (channels, vectors) = ($channels, $vectors);
+        let parts = vectors
+            .len()
+            .div_ceil($crate::conv::pack::span(<$v as Lanes>::WIDE, channels));
+        for part in 0..parts {
+            let at = |part: usize| vectors.start + part * vectors.len() / parts;
+            let part = at(part)..at(part + 1);
+            $crate::conv::pack::by_part!(
+                @match $v, channels, part, $kernel.$method ( $($argument),* );
+                true 8: 1 2 3; true 7: 1 2 3; true 6: 1 2 3 4; true 5: 1 2 3 4; true 4: 1 2 3 4 6;
+                true 3: 1 2 3 4 8; true 2: 1 2 3 4 8; true 1: 1 2 3 4 8;
+                false 6: 1 2; false 5: 1 2; false 4: 1 2; false 3: 1 2 4; false 2: 1 2 4 6;
+                false 1: 1 2 4 8
+            )
+        }
+    }};
+    (@match $v:ty, $channels:ident, $part:ident, $kernel:ident . $method:ident $arguments:tt;
+     $($wide:literal $block:literal : $($span:literal)*);*) => {
+        match (<$v as Lanes>::WIDE, $channels) {
+            $(($wide, $block) => $crate::conv::pack::by_part!(
+                @spans $v, $part, $kernel.$method $arguments; $block; $($span)*
+            ),)*
+            (_, channels) => unreachable!("a block of {channels} channels"),
+        }
+    };
+    (@spans $v:ty, $part:ident, $kernel:ident . $method:ident $arguments:tt; $block:literal;
+     $($span:literal)*) => {
+        match $part.len() {
+            $(..=$span => $crate::conv::pack::by_part!(
+                @call $v, $part, $kernel.$method $arguments; $block; $span
+            ),)*
+            vectors => unreachable!("a part of {vectors} vectors"),
+        }
+    };
+    (@call $v:ty, $part:ident, $kernel:ident . $method:ident ( $($argument:expr),* ); $block:literal;
+     $span:literal) => {
+        $kernel.$method::<$v, $block, $span>($($argument,)* $part)
+    };
+}
+pub(super) use by_part;
 
 /// Weights as `[block][in channel][tap][channel of the block]`.
 ///

@@ -33,11 +33,17 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use unroll::Unrolled;
 
-/// Bytes of a panel: less than half of a small first-level cache.
-const PANEL: usize = 14 << 10;
+/// Bytes of a panel: less than half of a small first-level cache. With wide vectors, whose processors
+/// have a larger second-level cache, it passes through the first: the fewer are its parts, the fewer
+/// times sums are stored and taken up again.
+const fn panel(wide: bool) -> usize {
+    if wide { 56 << 10 } else { 14 << 10 }
+}
 
 /// Bytes of the panels of a stretch: half of a small second-level cache.
-const PANELS: usize = 256 << 10;
+const fn panels(wide: bool) -> usize {
+    if wide { 512 << 10 } else { 256 << 10 }
+}
 
 /// Elements of the largest tile: 24 vectors of 16.
 const TILE: usize = 384;
@@ -69,7 +75,6 @@ macro_rules! by_rows {
         }
     };
 }
-use by_rows;
 
 /// A correlation with packed weights.
 struct Panels<'a> {
@@ -95,9 +100,9 @@ struct Target<'a> {
 fn sizes(level: Level, reading: &Reading, in_channels: usize) -> (usize, usize) {
     let width = span(level.wide()) * level.lanes();
     let taps = reading.taps().max(1);
-    let held = (PANEL / (4 * width * taps)).max(1);
+    let held = (panel(level.wide()) / (4 * width * taps)).max(1);
     let held = in_channels.div_ceil(in_channels.div_ceil(held));
-    (held, (PANELS / (4 * held * taps)).max(width))
+    (held, (panels(level.wide()) / (4 * held * taps)).max(width))
 }
 
 impl Panels<'_> {

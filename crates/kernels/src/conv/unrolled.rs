@@ -2,8 +2,8 @@
 //!
 //! There the weights are by far the largest operand, and putting them into another order costs as
 //! much as the sums. So the input is unrolled instead (im2col: for every position what every tap of
-//! every channel reads), and the weights are read as they lie: the forward pass and
-//! the gradient of the weights are matrix products.
+//! every channel reads), and the weights are read as they lie: the forward pass and the gradients are
+//! matrix products, that of the input to be rolled up again.
 
 use super::matrix::Matrices;
 use super::pad::place;
@@ -73,13 +73,45 @@ pub(super) fn forward(
             columns: spatial,
             terms,
             a: w,
-            a_row: terms,
+            a_steps: [terms, 1],
             b: &unrolled,
             b_row: spatial,
             c_row: spatial,
             add: bias.is_some(),
         }
         .run(level, y);
+    }
+}
+
+/// See [`Conv::grad_input`].
+pub(super) fn grad_input(level: Level, conv: &Conv, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    let table = table(conv);
+    let (input, output, spatial) = lens(conv);
+    let rows = conv.in_channels * conv.taps();
+    let mut unrolled = Scratch::take(rows * spatial);
+    for (dx, dy) in dx.chunks_mut(input).zip(dy.chunks(output)) {
+        Matrices {
+            rows,
+            columns: spatial,
+            terms: conv.out_channels,
+            a: w,
+            a_steps: [1, rows],
+            b: dy,
+            b_row: spatial,
+            c_row: spatial,
+            add: false,
+        }
+        .run(level, &mut unrolled);
+        dx.par_chunks_mut(input / conv.in_channels)
+            .zip(unrolled.par_chunks(table.len()))
+            .for_each(|(dx, from)| {
+                dx.fill(0.0);
+                for (from, &to) in from.iter().zip(&table) {
+                    if to != NOTHING {
+                        dx[to] += from;
+                    }
+                }
+            });
     }
 }
 
@@ -107,7 +139,7 @@ pub(super) fn grad_weight(level: Level, conv: &Conv, x: &[f32], dy: &[f32], dw: 
             columns,
             terms: spatial,
             a: dy,
-            a_row: spatial,
+            a_steps: [spatial, 1],
             b: &unrolled,
             b_row: columns,
             c_row: columns,

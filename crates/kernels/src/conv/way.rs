@@ -70,12 +70,12 @@ impl Way {
         let few = positions <= fewest && Self::Unrolled.can(conv);
         let strided = conv.stride != [1; 3];
         match pass {
-            Pass::Forward | Pass::Weight if few => Self::Unrolled,
+            _ if few => Self::Unrolled,
             Pass::Weight => Self::Panels,
             // The direct way would copy the whole input first, to split it by parity.
             Pass::Forward if strided => Self::Panels,
             // What is unrolled has to meet many channels.
-            Pass::Input if few || strided && written >= 64 => Self::Panels,
+            Pass::Input if strided && written >= 64 => Self::Panels,
             Pass::Forward | Pass::Input => Self::Direct,
         }
     }

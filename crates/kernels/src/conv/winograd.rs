@@ -12,6 +12,7 @@
 //! The transforms cost some hundred operations a tile and channel whatever the other side's number
 //! of channels, so this pays from about 12 channels on both sides.
 
+mod line;
 mod product;
 mod transform;
 mod weight;
@@ -51,11 +52,12 @@ use by_kernel;
 pub(super) const POINTS: usize = SIDE * SIDE;
 
 /// Bytes of transformed input and output that a task works on: they pass through the second-level
-/// cache and stay in the third.
+/// cache and stay in the third. Half of the transformed weights where that is more, as every task
+/// reads all of these.
 const BAND: usize = 3 << 19;
 
 /// Tiles a band has at least, where there are that many: a few vectors for the matrix products.
-const LEAST_TILES: usize = 32;
+const LEAST_TILES: usize = 48;
 
 /// A correlation with kernels of `depth` × `side` × `side` and stride 1.
 #[derive(Debug, Clone, Copy)]
@@ -196,7 +198,8 @@ fn run_tiles<'a, const TILE: usize, const KERNEL: usize>(
 ) {
     let blocks = blocks(level, of.out_channels);
     let weights = of.transform_weights::<KERNEL>(level, &blocks, weight);
-    let bands = of.bands(rayon::current_num_threads(), BAND);
+    let bytes = BAND.max(size_of_val(&*weights) / 2);
+    let bands = of.bands(rayon::current_num_threads(), bytes);
     let out = Shared::new(out);
     bands.into_par_iter().with_max_len(1).for_each(|band| {
         level.run(Task::<TILE> {

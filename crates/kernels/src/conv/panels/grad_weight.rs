@@ -6,9 +6,9 @@
 //! inputs are read one by one from the windows of its channel. Stretches are added in order, each
 //! sum by one thread: the result does not depend on the number of threads.
 
-use super::{by_rows, span};
+use super::span;
 use crate::conv::Conv;
-use crate::conv::pack::blocks;
+use crate::conv::pack::{blocks, by_part};
 use crate::conv::window::{Reading, Stretch, Window};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
@@ -109,7 +109,9 @@ impl Kernel for Task<'_> {
                 }
                 let start = (first - self.channels.start) * taps;
                 let blocks = blocks(self.level, channels.len() * taps);
-                for panel in 0..self.panels.len() {
+                for (place, panel) in self.panels.clone().enumerate() {
+                    let channels = (self.conv.out_channels - panel * width).min(width);
+                    let vectors = 0..channels.div_ceil(V::LANES);
                     for block in &blocks {
                         let tile = Tile {
                             copies: &copies,
@@ -117,13 +119,14 @@ impl Kernel for Task<'_> {
                             offsets: &offsets,
                             places: &places,
                             first: block.start,
-                            turned: &turned[panel * len * width..][..len * width],
+                            turned: &turned[place * len * width..][..len * width],
+                            width,
                             add: number > 0,
                         };
-                        let at = (panel * pairs + start + block.start) * width;
+                        let at = (place * pairs + start + block.start) * width;
                         let sums = &mut sums[at..][..block.len() * width];
                         // SAFETY: V is what Level::run chose; the furthest read was checked.
-                        unsafe { by_rows!(V, block.len(), tile.run(sums)) }
+                        unsafe { by_part!(V, block.len(), vectors.clone(), tile.run(sums)) }
                     }
                 }
             }
@@ -186,26 +189,36 @@ struct Tile<'a> {
     first: usize,
     /// `[position][channel]`.
     turned: &'a [f32],
+    /// Channels of a panel.
+    width: usize,
     /// Whether there are sums to add to.
     add: bool,
 }
 
 impl Tile<'_> {
+    /// The sums, `[pair][channel]`, of some vectors of channels.
+    ///
     /// # Safety
     ///
-    /// The CPU has V; the windows hold every pair's reads.
+    /// The CPU has V; the windows hold every pair's reads; a part is SPAN vectors.
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-    unsafe fn run<V: Lanes, const BLOCK: usize, const SPAN: usize>(&self, to: &mut [f32]) {
-        let width = SPAN * V::LANES;
+    unsafe fn run<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+        &self,
+        to: &mut [f32],
+        part: Range<usize>,
+    ) {
+        let (width, first) = (self.width, part.start * V::LANES);
+        assert!(first + SPAN * V::LANES <= width);
         assert!(to.len() >= BLOCK * width && self.turned.len() >= self.places.len() * width);
+        let to = to[first..].as_mut_ptr();
         // SAFETY: the assert and the caller's promise.
         unsafe {
             let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
             if self.add {
                 for c in 0..BLOCK {
                     for i in 0..SPAN {
-                        sums[c][i] = V::load(to.as_ptr().add(c * width + i * V::LANES));
+                        sums[c][i] = V::load(to.add(c * width + i * V::LANES));
                     }
                 }
             }
@@ -215,7 +228,7 @@ impl Tile<'_> {
                 let (channel, tap) = (pair / self.offsets.len(), pair % self.offsets.len());
                 from[c] = from[c].add(channel * self.step + self.offsets[tap]);
             }
-            let mut turned = self.turned.as_ptr();
+            let mut turned = self.turned.as_ptr().add(first);
             for &place in self.places {
                 let mut held = [V::splat(0.0); SPAN];
                 for i in 0..SPAN {
@@ -231,7 +244,7 @@ impl Tile<'_> {
             }
             for c in 0..BLOCK {
                 for i in 0..SPAN {
-                    sums[c][i].store(to.as_mut_ptr().add(c * width + i * V::LANES));
+                    sums[c][i].store(to.add(c * width + i * V::LANES));
                 }
             }
         }

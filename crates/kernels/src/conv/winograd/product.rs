@@ -1,6 +1,6 @@
 //! The matrix products of Winograd's way: weights times tiles at one point.
 
-use crate::conv::pack::{by_block, panel};
+use crate::conv::pack::{by_part, panel};
 use crate::conv::tile::add_products;
 use crate::simd::Lanes;
 use std::ops::Range;
@@ -36,14 +36,14 @@ impl Product<'_> {
         assert!(channels * self.sums_row <= self.sums.len() && end <= self.sums_row);
         assert!(self.weights.len() == channels * self.depth * self.channels);
         // A panel's part of the source stays in the first-level cache while all weights pass.
-        let panel = panel::<V>(self.blocks);
+        let panel = panel::<V>(self.blocks, vectors);
         for first in (0..vectors).step_by(panel) {
             let range = first..(first + panel).min(vectors);
             for i in 0..self.blocks.len() {
                 let block = self.blocks[i].clone();
                 let kernel = &mut self;
                 // SAFETY: the asserts above; V is the caller's promise.
-                unsafe { by_block!(V, block.len(), kernel.block(block.start, range.clone())) }
+                unsafe { by_part!(V, block.len(), range.clone(), kernel.part(block.start)) }
             }
         }
     }
@@ -53,37 +53,33 @@ impl Product<'_> {
     /// The CPU has V; all reads and writes lie in the slices.
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-    unsafe fn block<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+    unsafe fn part<V: Lanes, const BLOCK: usize, const SPAN: usize>(
         &mut self,
         block: usize,
         vectors: Range<usize>,
     ) {
-        let weights = self.weights[block * self.depth * self.channels..].as_ptr();
-        for first in vectors.clone().step_by(SPAN) {
-            let count = SPAN.min(vectors.end - first);
-            // SAFETY: the caller's promise.
-            unsafe {
-                let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
-                let mut weights = weights;
-                for tap in 0..self.depth {
-                    // The last span repeats its last vector and does not store the repetition.
-                    let mut from = [self.source.as_ptr(); SPAN];
-                    for i in 0..SPAN {
-                        let vector = first + i.min(count - 1);
-                        from[i] = from[i].add(tap * self.shift + vector * V::LANES);
-                    }
-                    for channel in 0..self.channels {
-                        let at = channel * self.source_row;
-                        add_products::<V, BLOCK, SPAN, true>(&mut sums, from, at, weights, 1);
-                        weights = weights.add(BLOCK);
-                    }
+        let mut weights = self.weights[block * self.depth * self.channels..].as_ptr();
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [[V::splat(0.0); SPAN]; BLOCK];
+            for tap in 0..self.depth {
+                // A part of fewer vectors repeats its last one and does not store the repetition.
+                let mut from = [self.source.as_ptr(); SPAN];
+                for i in 0..SPAN {
+                    let vector = vectors.start + i.min(vectors.len() - 1);
+                    from[i] = from[i].add(tap * self.shift + vector * V::LANES);
                 }
-                for c in 0..BLOCK {
-                    let row = self.sums.as_mut_ptr().add((block + c) * self.sums_row);
-                    for i in 0..SPAN {
-                        if i < count {
-                            sums[c][i].store(row.add((first + i) * V::LANES));
-                        }
+                for channel in 0..self.channels {
+                    let at = channel * self.source_row;
+                    add_products::<V, BLOCK, SPAN, true>(&mut sums, from, at, weights, 1);
+                    weights = weights.add(BLOCK);
+                }
+            }
+            for c in 0..BLOCK {
+                let row = self.sums.as_mut_ptr().add((block + c) * self.sums_row);
+                for i in 0..SPAN {
+                    if i < vectors.len() {
+                        sums[c][i].store(row.add((vectors.start + i) * V::LANES));
                     }
                 }
             }

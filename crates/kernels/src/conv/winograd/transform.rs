@@ -1,8 +1,9 @@
-//! The transforms of Winograd's way, for the points 0, ±√½, ±√2 and ∞.
+//! The transforms of Winograd's way: tiles of inputs and kernels to points, points to outputs.
 //!
 //! A vector holds the same element of neighbouring tiles. Rows of an image are first split by
 //! column modulo the tile's side, so that this element lies together for them.
 
+use super::line::{add, points, to_outputs};
 use super::{Band, POINTS, SIDE, Winograd};
 use crate::conv::Padding;
 use crate::conv::pad::place;
@@ -10,139 +11,6 @@ use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Lanes};
 use std::ops::Range;
-
-/// The points besides 0 and ∞ are those and their negatives; their squares are 1/2 and 2.
-const NEAR: f32 = std::f32::consts::FRAC_1_SQRT_2;
-const FAR: f32 = std::f32::consts::SQRT_2;
-
-/// `a + b`.
-///
-/// # Safety
-///
-/// The CPU has V; so for all that follow.
-#[inline(always)]
-unsafe fn add<V: Lanes>(a: V, b: V) -> V {
-    // SAFETY: the caller's promise.
-    unsafe { a.mul_add(V::splat(1.0), b) }
-}
-
-/// `a + factor * b`.
-#[inline(always)]
-unsafe fn plus<V: Lanes>(a: V, factor: f32, b: V) -> V {
-    // SAFETY: the caller's promise.
-    unsafe { b.mul_add(V::splat(factor), a) }
-}
-
-/// `factor * a`.
-#[inline(always)]
-unsafe fn times<V: Lanes>(factor: f32, a: V) -> V {
-    // SAFETY: the caller's promise.
-    unsafe { a.mul_add(V::splat(factor), V::splat(0.0)) }
-}
-
-/// Bᵀ: six neighbouring elements to six points.
-#[inline(always)]
-unsafe fn to_points<V: Lanes>([a, b, c, d, e, f]: [V; SIDE]) -> [V; SIDE] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (even, odd) = (plus(e, -2.0, c), plus(d, -2.0, b));
-        let (even2, odd2) = (plus(e, -0.5, c), plus(d, -0.5, b));
-        [
-            plus(add(a, e), -2.5, c),
-            plus(even, NEAR, odd),
-            plus(even, -NEAR, odd),
-            plus(even2, FAR, odd2),
-            plus(even2, -FAR, odd2),
-            plus(add(b, f), -2.5, d),
-        ]
-    }
-}
-
-/// The first three powers of the points, summed: what Aᵀ begins with.
-#[inline(always)]
-unsafe fn moments<V: Lanes>([a, b, c, d, e]: [V; 5]) -> ([V; 3], [V; 2]) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let (even, odd) = (add(b, c), plus(b, -1.0, c));
-        let (even2, odd2) = (add(d, e), plus(d, -1.0, e));
-        let first = plus(times(NEAR, odd), FAR, odd2);
-        let second = plus(times(0.5, even), 2.0, even2);
-        ([add(add(a, even), even2), first, second], [odd, odd2])
-    }
-}
-
-/// Aᵀ for four outputs.
-#[inline(always)]
-unsafe fn to_four<V: Lanes>([a, b, c, d, e, f]: [V; SIDE]) -> [V; 4] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let ([zeroth, first, second], [odd, odd2]) = moments([a, b, c, d, e]);
-        let third = plus(plus(f, 0.5 * NEAR, odd), 2.0 * FAR, odd2);
-        [zeroth, first, second, third]
-    }
-}
-
-/// Aᵀ for three outputs.
-#[inline(always)]
-unsafe fn to_three<V: Lanes>([a, b, c, d, e, f]: [V; SIDE]) -> [V; 3] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let ([zeroth, first, second], _) = moments([a, b, c, d, e]);
-        [zeroth, first, add(second, f)]
-    }
-}
-
-/// Aᵀ for so many outputs, three or four.
-#[inline(always)]
-pub(super) unsafe fn to_outputs<V: Lanes, const N: usize>(points: [V; SIDE]) -> [V; N] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut outputs = [V::splat(0.0); N];
-        if N == 4 {
-            outputs.copy_from_slice(&to_four(points));
-        } else {
-            outputs.copy_from_slice(&to_three(points));
-        }
-        outputs
-    }
-}
-
-/// G for a filter of three.
-#[inline(always)]
-unsafe fn filter3<V: Lanes>([a, b, c]: [V; 3]) -> [V; SIDE] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let near = times(-2.0 / 3.0, plus(a, 0.5, c));
-        let far = times(1.0 / 6.0, plus(a, 2.0, c));
-        [
-            a,
-            plus(near, -2.0 / 3.0 * NEAR, b),
-            plus(near, 2.0 / 3.0 * NEAR, b),
-            plus(far, FAR / 6.0, b),
-            plus(far, -FAR / 6.0, b),
-            c,
-        ]
-    }
-}
-
-/// G for a filter of four.
-#[inline(always)]
-unsafe fn filter4<V: Lanes>([a, b, c, d]: [V; 4]) -> [V; SIDE] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let near = times(-2.0 / 3.0, plus(a, 0.5, c));
-        let far = times(1.0 / 6.0, plus(a, 2.0, c));
-        let (odd, odd2) = (plus(b, 0.5, d), plus(b, 2.0, d));
-        [
-            a,
-            plus(near, -2.0 / 3.0 * NEAR, odd),
-            plus(near, 2.0 / 3.0 * NEAR, odd),
-            plus(far, FAR / 6.0, odd2),
-            plus(far, -FAR / 6.0, odd2),
-            d,
-        ]
-    }
-}
 
 /// Rows of one plane of one channel, split as `[row][column mod TILE][column div TILE]`.
 struct Split<const TILE: usize> {
@@ -187,42 +55,29 @@ impl<const TILE: usize> Split<TILE> {
         let lo = (before + side - 1).div_euclid(side).clamp(0, groups);
         let hi = (n + before).div_euclid(side).clamp(lo, groups);
         let (lo, hi) = (lo as usize, hi as usize);
-        let mut vectors = lo;
-        if TILE == 4 && hi - lo >= V::LANES {
-            let mut at = lo;
-            loop {
-                // SAFETY: groups at..at + LANES lie within the image and the row.
-                unsafe {
-                    let from = source.as_ptr().offset((TILE * at) as isize - before);
-                    let split = V::deinterleave([
-                        V::load(from),
-                        V::load(from.add(V::LANES)),
-                        V::load(from.add(2 * V::LANES)),
-                        V::load(from.add(3 * V::LANES)),
-                    ]);
-                    let to = to.as_mut_ptr().add(at);
-                    for i in 0..TILE {
-                        split[i].store(to.add(i * len));
-                    }
-                }
-                if at == hi - V::LANES {
-                    break;
-                }
-                at = (at + V::LANES).min(hi - V::LANES);
-            }
-            vectors = hi;
-        }
-        if TILE != 4 && hi > lo {
+        if hi > lo {
             let from = (TILE * lo) as isize - before;
             let within = &source[from as usize..][..TILE * (hi - lo)];
-            for (i, group) in within.as_chunks::<TILE>().0.iter().enumerate() {
-                for (residue, value) in group.iter().enumerate() {
-                    to[residue * len + lo + i] = *value;
+            // SAFETY: V is the caller's promise.
+            unsafe {
+                match hi - lo {
+                    groups if TILE == 4 && groups >= V::LANES => {
+                        deal::<V>(within, &mut to[lo..], len)
+                    }
+                    groups if TILE == 4 && groups >= V::Half::LANES => {
+                        deal::<V::Half>(within, &mut to[lo..], len);
+                    }
+                    _ => {
+                        for (i, group) in within.as_chunks::<TILE>().0.iter().enumerate() {
+                            for (residue, value) in group.iter().enumerate() {
+                                to[residue * len + lo + i] = *value;
+                            }
+                        }
+                    }
                 }
             }
-            vectors = hi;
         }
-        for group in (0..lo).chain(vectors..groups as usize) {
+        for group in (0..lo).chain(hi..groups as usize) {
             for residue in 0..TILE {
                 let column = (TILE * group + residue) as isize - before;
                 to[residue * len + group] =
@@ -242,6 +97,76 @@ impl<const TILE: usize> Split<TILE> {
         debug_assert!(at + V::LANES <= self.rows.len());
         // SAFETY: `new` made room for a vector behind the last tile.
         unsafe { V::load(self.rows.as_ptr().add(at)) }
+    }
+
+    /// The points of a vector of tiles of N rows from `row`, the points `step` elements apart.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V; these rows have been filled; a vector can be written at every point.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+    unsafe fn transform<V: Lanes, const N: usize>(
+        &self,
+        row: usize,
+        tile: usize,
+        to: *mut f32,
+        step: usize,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut half = [[V::splat(0.0); SIDE]; N];
+            for i in 0..N {
+                let mut line = [V::splat(0.0); N];
+                for j in 0..N {
+                    line[j] = self.load(row + i, tile, j);
+                }
+                half[i] = points(line);
+            }
+            for j in 0..SIDE {
+                let mut line = [V::splat(0.0); N];
+                for i in 0..N {
+                    line[i] = half[i][j];
+                }
+                let points = points(line);
+                for i in 0..SIDE {
+                    points[i].store(to.add((i * SIDE + j) * step));
+                }
+            }
+        }
+    }
+}
+
+/// Deals elements out to four rows of `to`, `row` elements apart, in turns: at least a vector for each.
+///
+/// # Safety
+///
+/// The CPU has V.
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+unsafe fn deal<V: Lanes>(elements: &[f32], to: &mut [f32], row: usize) {
+    let groups = elements.len() / 4;
+    assert!(groups >= V::LANES && 3 * row + groups <= to.len());
+    let mut at = 0;
+    loop {
+        // SAFETY: the assert; the last vectors begin early enough to end with the elements.
+        unsafe {
+            let from = elements.as_ptr().add(4 * at);
+            let dealt = V::deinterleave([
+                V::load(from),
+                V::load(from.add(V::LANES)),
+                V::load(from.add(2 * V::LANES)),
+                V::load(from.add(3 * V::LANES)),
+            ]);
+            let to = to.as_mut_ptr().add(at);
+            for i in 0..4 {
+                dealt[i].store(to.add(i * row));
+            }
+        }
+        if at == groups - V::LANES {
+            break;
+        }
+        at = (at + V::LANES).min(groups - V::LANES);
     }
 }
 
@@ -315,27 +240,17 @@ impl<const N: usize, const TILE: usize> Transform<'_, N, TILE> {
                 unsafe { split.fill::<V>(row, source, of.before[2], of.mode, of.tiles) };
             }
             for row in 0..band.rows.len() {
-                for tile in (0..of.tiles).step_by(V::LANES) {
+                let mut tile = 0;
+                while tile < of.tiles {
                     // SAFETY: the caller's promise; a row holds a vector more than its tiles.
                     unsafe {
-                        let mut half = [[V::splat(0.0); SIDE]; N];
-                        for i in 0..N {
-                            let mut line = [V::splat(0.0); N];
-                            for j in 0..N {
-                                line[j] = split.load(TILE * row + i, tile, j);
-                            }
-                            half[i] = points(line);
-                        }
                         let to = to.add(at + tile);
-                        for j in 0..SIDE {
-                            let mut line = [V::splat(0.0); N];
-                            for i in 0..N {
-                                line[i] = half[i][j];
-                            }
-                            let points = points(line);
-                            for i in 0..SIDE {
-                                points[i].store(to.add((i * SIDE + j) * self.step));
-                            }
+                        if of.tiles - tile > V::Half::LANES {
+                            split.transform::<V, N>(TILE * row, tile, to, self.step);
+                            tile += V::LANES;
+                        } else {
+                            split.transform::<V::Half, N>(TILE * row, tile, to, self.step);
+                            tile += V::Half::LANES;
                         }
                     }
                 }
@@ -346,23 +261,6 @@ impl<const N: usize, const TILE: usize> Transform<'_, N, TILE> {
         for point in 0..POINTS {
             // SAFETY: as above.
             unsafe { V::splat(0.0).store(to.add(point * self.step + at)) };
-        }
-    }
-}
-
-/// The points of a line of elements: as of an input with N = 6, as of a filter with fewer.
-///
-/// # Safety
-///
-/// The CPU has V.
-#[inline(always)]
-unsafe fn points<V: Lanes, const N: usize>(line: [V; N]) -> [V; SIDE] {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match N {
-            SIDE => to_points([line[0], line[1], line[2], line[3], line[N - 2], line[N - 1]]),
-            4 => filter4([line[0], line[1], line[2], line[N - 1]]),
-            _ => filter3([line[0], line[1], line[2]]),
         }
     }
 }
@@ -388,7 +286,7 @@ impl<const TILE: usize> Output<'_, TILE> {
     #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
     pub(super) unsafe fn run<V: Lanes>(&self) {
         let Self { of, band, .. } = self;
-        let [depth, rows, cols] = of.out_size;
+        let [depth, rows, _] = of.out_size;
         let tiles = of.tiles()[1];
         let lines = band.planes.len() * band.rows.len();
         assert!((POINTS - 1) * self.point + lines * tiles + V::LANES <= self.sums.len());
@@ -396,65 +294,88 @@ impl<const TILE: usize> Output<'_, TILE> {
         let mut at = 0;
         for plane in band.planes.clone() {
             for tile_row in band.rows.clone() {
-                for tile in (0..tiles).step_by(V::LANES) {
-                    // SAFETY: the caller's promise; the assert above; `Shared::at` checks.
+                let mut tile = 0;
+                while tile < tiles {
+                    // SAFETY: the caller's promise; the assert above.
                     unsafe {
                         let from = self.sums.as_ptr().add(at + tile);
-                        let mut half = [[V::splat(0.0); TILE]; SIDE];
-                        for i in 0..SIDE {
-                            let mut line = [V::splat(0.0); SIDE];
-                            for j in 0..SIDE {
-                                line[j] = V::load(from.add((i * SIDE + j) * self.point));
-                            }
-                            half[i] = to_outputs(line);
-                        }
-                        let mut outputs = [[V::splat(0.0); TILE]; TILE];
-                        for j in 0..TILE {
-                            let mut line = [V::splat(0.0); SIDE];
-                            for i in 0..SIDE {
-                                line[i] = half[i][j];
-                            }
-                            let column: [V; TILE] = to_outputs(line);
-                            for i in 0..TILE {
-                                outputs[i][j] = add(column[i], V::splat(self.bias));
-                            }
-                        }
-                        let first = TILE * tile;
-                        let count = (TILE * V::LANES).min(cols - first);
-                        for i in 0..TILE {
-                            let row = TILE * tile_row + i;
-                            if row >= rows {
-                                break;
-                            }
-                            let start = ((image * depth + plane) * rows + row) * cols + first;
-                            let to = self.out.at(start, count);
-                            let mut buffer = [0.0f32; 64];
-                            let whole = count == TILE * V::LANES;
-                            let joined = if whole { to } else { buffer.as_mut_ptr() };
-                            if TILE == 4 {
-                                let [a, b, c] = [0, 1, 2].map(|j| outputs[i][j]);
-                                let vectors = V::interleave([a, b, c, outputs[i][TILE - 1]]);
-                                for (j, vector) in vectors.into_iter().enumerate() {
-                                    vector.store(joined.add(j * V::LANES));
-                                }
-                            } else {
-                                let mut apart = [[0.0f32; 16]; TILE];
-                                for j in 0..TILE {
-                                    outputs[i][j].store(apart[j].as_mut_ptr());
-                                }
-                                for lane in 0..V::LANES {
-                                    for j in 0..TILE {
-                                        *joined.add(lane * TILE + j) = apart[j][lane];
-                                    }
-                                }
-                            }
-                            if !whole {
-                                to.copy_from_nonoverlapping(buffer.as_ptr(), count);
-                            }
+                        let place = (image * depth + plane) * rows;
+                        if tiles - tile > V::Half::LANES {
+                            self.tiles::<V>(from, place, tile_row, tile);
+                            tile += V::LANES;
+                        } else {
+                            self.tiles::<V::Half>(from, place, tile_row, tile);
+                            tile += V::Half::LANES;
                         }
                     }
                 }
                 at += tiles;
+            }
+        }
+    }
+
+    /// A vector of tiles of row `tile_row` of tiles, from tile `tile`, of the plane whose first row is
+    /// `plane`.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V; vectors can be read at all points; no other task writes these outputs.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
+    unsafe fn tiles<V: Lanes>(&self, from: *const f32, plane: usize, tile_row: usize, tile: usize) {
+        let [_, rows, cols] = self.of.out_size;
+        // SAFETY: the caller's promise; `Shared::at` checks.
+        unsafe {
+            let mut half = [[V::splat(0.0); TILE]; SIDE];
+            for i in 0..SIDE {
+                let mut line = [V::splat(0.0); SIDE];
+                for j in 0..SIDE {
+                    line[j] = V::load(from.add((i * SIDE + j) * self.point));
+                }
+                half[i] = to_outputs(line);
+            }
+            let mut outputs = [[V::splat(0.0); TILE]; TILE];
+            for j in 0..TILE {
+                let mut line = [V::splat(0.0); SIDE];
+                for i in 0..SIDE {
+                    line[i] = half[i][j];
+                }
+                let column: [V; TILE] = to_outputs(line);
+                for i in 0..TILE {
+                    outputs[i][j] = add(column[i], V::splat(self.bias));
+                }
+            }
+            let first = TILE * tile;
+            let count = (TILE * V::LANES).min(cols - first);
+            for i in 0..TILE {
+                let row = TILE * tile_row + i;
+                if row >= rows {
+                    break;
+                }
+                let to = self.out.at((plane + row) * cols + first, count);
+                let mut buffer = [0.0f32; 64];
+                let whole = count == TILE * V::LANES;
+                let joined = if whole { to } else { buffer.as_mut_ptr() };
+                if TILE == 4 {
+                    let [a, b, c] = [0, 1, 2].map(|j| outputs[i][j]);
+                    let vectors = V::interleave([a, b, c, outputs[i][TILE - 1]]);
+                    for (j, vector) in vectors.into_iter().enumerate() {
+                        vector.store(joined.add(j * V::LANES));
+                    }
+                } else {
+                    let mut apart = [[0.0f32; 16]; TILE];
+                    for j in 0..TILE {
+                        outputs[i][j].store(apart[j].as_mut_ptr());
+                    }
+                    for lane in 0..V::LANES {
+                        for j in 0..TILE {
+                            *joined.add(lane * TILE + j) = apart[j][lane];
+                        }
+                    }
+                }
+                if !whole {
+                    to.copy_from_nonoverlapping(buffer.as_ptr(), count);
+                }
             }
         }
     }

@@ -7,7 +7,8 @@
 mod over_channels;
 mod over_tiles;
 
-use super::transform::{Tiles, Transform, to_outputs};
+use super::line::to_outputs;
+use super::transform::{Tiles, Transform};
 use super::{POINTS, SIDE, Winograd, by_kernel, plane_stride, point_stride, row_stride};
 use crate::conv::pack::blocks;
 use crate::conv::{Conv, Padding};

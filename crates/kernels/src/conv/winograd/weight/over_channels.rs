@@ -2,7 +2,7 @@
 
 use super::Products;
 use crate::conv::matrix::{products, write};
-use crate::conv::pack::{by_block, panel};
+use crate::conv::pack::{by_part, panel};
 use crate::scratch::Scratch;
 use crate::simd::Lanes;
 use std::ops::Range;
@@ -28,7 +28,7 @@ impl Products<'_> {
             unsafe { self.turn::<V>(first, sources, row, &mut turned) };
         }
         let kernel = self;
-        let panel = panel::<V>(self.blocks);
+        let panel = panel::<V>(self.blocks, vectors);
         for tap in 0..taps {
             let from = &turned[tap * self.shift * row..];
             for first in (0..vectors).step_by(panel) {
@@ -36,10 +36,11 @@ impl Products<'_> {
                 for block in self.blocks {
                     // SAFETY: `turned` holds whole vectors of all tiles, and the assert above.
                     unsafe {
-                        by_block!(
+                        by_part!(
                             V,
                             block.len(),
-                            kernel.channels(block.start, from, row, tap, vectors.clone())
+                            vectors.clone(),
+                            kernel.part(block.start, from, row, tap)
                         )
                     }
                 }
@@ -82,7 +83,7 @@ impl Products<'_> {
     /// the block for each; no other task writes this point.
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "blocks of registers, by index")]
-    unsafe fn channels<V: Lanes, const BLOCK: usize, const SPAN: usize>(
+    unsafe fn part<V: Lanes, const BLOCK: usize, const SPAN: usize>(
         &self,
         block: usize,
         turned: &[f32],
@@ -90,26 +91,24 @@ impl Products<'_> {
         tap: usize,
         vectors: Range<usize>,
     ) {
-        for first in vectors.clone().step_by(SPAN) {
-            let count = SPAN.min(vectors.end - first);
-            // SAFETY: the caller's promise; `Shared::at` checks.
-            unsafe {
-                // The last span repeats its last vector and does not store the repetition.
-                let mut from = [turned.as_ptr(); SPAN];
-                for i in 0..SPAN {
-                    from[i] = from[i].add((first + i.min(count - 1)) * V::LANES);
-                }
-                let filters = self.filters.as_ptr().add(block * self.filters_row);
-                let (step, tiles) = (self.filters_row, self.tiles);
-                let sums = products::<V, BLOCK, SPAN>(from, row, filters, step, tiles);
-                for c in 0..BLOCK {
-                    for i in 0..count {
-                        let channel = (first + i) * V::LANES;
-                        let len = V::LANES.min(self.channels - channel);
-                        let at = (block + c) * self.columns + tap * self.channels + channel;
-                        let to = self.to.at(self.start + at, len);
-                        write(sums[c][i], 0..len, to, !self.first);
-                    }
+        // SAFETY: the caller's promise; `Shared::at` checks.
+        unsafe {
+            // A part of fewer vectors repeats its last one and does not store the repetition.
+            let mut from = [turned.as_ptr(); SPAN];
+            for i in 0..SPAN {
+                let vector = vectors.start + i.min(vectors.len() - 1);
+                from[i] = from[i].add(vector * V::LANES);
+            }
+            let filters = self.filters.as_ptr().add(block * self.filters_row);
+            let (step, tiles) = (self.filters_row, self.tiles);
+            let sums = products::<V, BLOCK, SPAN>(from, row, filters, [step, 1], tiles);
+            for c in 0..BLOCK {
+                for (i, vector) in vectors.clone().enumerate() {
+                    let channel = vector * V::LANES;
+                    let len = V::LANES.min(self.channels - channel);
+                    let at = (block + c) * self.columns + tap * self.channels + channel;
+                    let to = self.to.at(self.start + at, len);
+                    write(sums[c][i], 0..len, to, !self.first);
                 }
             }
         }
