@@ -218,6 +218,11 @@ fn conv3(channels: [usize; 2], size: usize, kernel: usize, stride: usize, paddin
     }
 }
 
+/// Of two samples.
+fn pair(conv: Conv) -> Conv {
+    Conv { batch: 2, ..conv }
+}
+
 /// The layers of the nets this crate is for, on small images.
 #[test]
 fn layers_of_nets_agree_with_the_definition() -> Result<(), TestCaseError> {
@@ -250,6 +255,9 @@ fn layers_of_nets_agree_with_the_definition() -> Result<(), TestCaseError> {
         (conv3([8, 16], 16, 3, 2, 1), Padding::Zero),
         (conv3([9, 5], 12, 2, 2, 0), Padding::Zero),
         (conv3([40, 33], 4, 3, 1, 1), Padding::Zero),
+        (conv([80, 70], 12, 3, 1, 1), Padding::Reflect),
+        (conv([16, 16], 72, 3, 1, 1), Padding::Zero),
+        (pair(conv3([48, 40], 6, 3, 1, 1)), Padding::Zero),
         (conv3([6, 9], 9, 1, 1, 0), Padding::Zero),
         (conv3([1, 3], 9, 4, 2, 1), Padding::Replicate),
     ] {
@@ -303,6 +311,8 @@ fn results_do_not_depend_on_threads() {
         conv([9, 64], 30, 4, 2, 1),
         conv([1, 5], 64, 7, 1, 3),
         conv3([16, 16], 24, 3, 1, 1),
+        pair(conv3([64, 48], 6, 3, 1, 1)),
+        conv3([32, 40], 3, 3, 1, 1),
         Conv {
             batch: 3,
             mode: Padding::Reflect,

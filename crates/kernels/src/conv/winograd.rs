@@ -11,7 +11,11 @@
 //!
 //! The transforms cost some hundred operations a tile and channel whatever the other side's number
 //! of channels, so this pays from about 12 channels on both sides.
+//!
+//! Of a large image a task takes a band, of a small one with many channels some output channels:
+//! see `by_blocks`.
 
+mod by_blocks;
 mod line;
 mod product;
 mod transform;
@@ -101,6 +105,24 @@ impl Winograd {
         [1, 2].map(|i| self.out_size[i].div_ceil(tile(self.side)))
     }
 
+    /// Whether transformed weights are more than transformed inputs and outputs: then they are to stay
+    /// in the caches of those who made them.
+    fn few_tiles(&self) -> bool {
+        let [rows, cols] = self.tiles();
+        let tiles = self.batch * self.out_size[0] * rows * cols;
+        let pairs = self.depth * self.in_channels * self.out_channels;
+        pairs > tiles * (self.in_channels + self.out_channels)
+    }
+
+    /// All of a sample.
+    fn whole(&self, sample: usize) -> Band {
+        Band {
+            sample,
+            planes: 0..self.out_size[0],
+            rows: 0..self.tiles()[0],
+        }
+    }
+
     /// The tiles of an input in a band.
     fn input<'a, const TILE: usize>(&self, x: &'a [f32], band: &'a Band) -> Tiles<'a, SIDE, TILE> {
         Tiles {
@@ -139,7 +161,7 @@ impl Winograd {
         blocks: &[Range<usize>],
         (weight, flipped): (&(impl Fn(usize, usize) -> &'a [f32] + Sync), bool),
     ) -> Scratch {
-        let plane = plane_stride(self.out_channels * self.depth * self.in_channels);
+        let plane = self.weights_plane(self.out_channels);
         let mut weights = Scratch::take(POINTS * plane);
         let to = Shared::new(&mut weights);
         blocks.par_iter().with_max_len(1).for_each(|block| {
@@ -154,6 +176,12 @@ impl Winograd {
             });
         });
         weights
+    }
+
+    /// Elements from point to point of the transformed weights of so many output channels: a cache
+    /// line more than they need, lest points share few sets of the cache.
+    fn weights_plane(&self, out_channels: usize) -> usize {
+        plane_stride(out_channels * self.depth * self.in_channels)
     }
 
     /// The parts of the output that are worked on one by one: at least `wanted` where that leaves
@@ -196,6 +224,9 @@ fn run_tiles<'a, const TILE: usize, const KERNEL: usize>(
     bias: Option<&[f32]>,
     out: &mut [f32],
 ) {
+    if of.few_tiles() {
+        return by_blocks::run::<TILE, KERNEL>(of, level, x, weight, bias, out);
+    }
     let blocks = blocks(level, of.out_channels);
     let weights = of.transform_weights::<KERNEL>(level, &blocks, weight);
     let bytes = BAND.max(size_of_val(&*weights) / 2);
@@ -279,9 +310,7 @@ impl<const TILE: usize> Kernel for Task<'_, TILE> {
     #[inline(always)]
     fn run<V: Lanes>(self) {
         let Self { of, band, .. } = &self;
-        let cols = of.tiles()[1];
-        let tiles = band.tiles(cols);
-        let in_row = row_stride(band.sources(cols, of.depth));
+        let in_row = row_stride(band.sources(of.tiles()[1], of.depth));
         let in_point = point_stride(of.in_channels, in_row);
         let mut source = Scratch::take(POINTS * in_point);
         Transform {
@@ -292,20 +321,65 @@ impl<const TILE: usize> Kernel for Task<'_, TILE> {
             step: in_point,
         }
         .run::<V>();
+        // SAFETY: V is what Level::run chose; no other task writes this band.
+        unsafe {
+            Outputs::<TILE> {
+                of,
+                band,
+                first: 0,
+                blocks: self.blocks,
+                weights: self.weights,
+                source: &source,
+                bias: self.bias,
+                out: self.out,
+            }
+            .run::<V>();
+        }
+    }
+}
+
+/// Some output channels of a band.
+struct Outputs<'a, const TILE: usize> {
+    of: &'a Winograd,
+    band: &'a Band,
+    /// The first of the channels.
+    first: usize,
+    /// Counted from there.
+    blocks: &'a [Range<usize>],
+    /// Of these blocks.
+    weights: &'a [f32],
+    /// The band's transformed input.
+    source: &'a [f32],
+    bias: Option<&'a [f32]>,
+    out: Shared<'a>,
+}
+
+impl<const TILE: usize> Outputs<'_, TILE> {
+    /// # Safety
+    ///
+    /// The CPU has V; no other task writes these channels of the band.
+    #[inline(always)]
+    unsafe fn run<V: Lanes>(&self) {
+        let Self { of, band, .. } = *self;
+        let cols = of.tiles()[1];
+        let tiles = band.tiles(cols);
+        let in_row = row_stride(band.sources(cols, of.depth));
+        let in_point = point_stride(of.in_channels, in_row);
+        let channels = self.blocks.last().map_or(0, |block| block.end);
         let out_row = row_stride(tiles);
-        let out_point = point_stride(of.out_channels, out_row);
+        let out_point = point_stride(channels, out_row);
         let mut sums = Scratch::take(POINTS * out_point);
-        let pairs = of.out_channels * of.depth * of.in_channels;
+        let pairs = channels * of.depth * of.in_channels;
         for point in 0..POINTS {
-            // SAFETY: V is what Level::run chose; rows have room for a vector more than the tiles.
+            // SAFETY: the caller's promise; rows have room for a vector more than the tiles.
             unsafe {
                 Product {
-                    weights: &self.weights[point * plane_stride(pairs)..][..pairs],
+                    weights: &self.weights[point * of.weights_plane(channels)..][..pairs],
                     blocks: self.blocks,
                     channels: of.in_channels,
                     depth: of.depth,
                     shift: band.plane(cols),
-                    source: &source[point * in_point..][..in_point],
+                    source: &self.source[point * in_point..][..in_point],
                     source_row: in_row,
                     sums: &mut sums[point * out_point..][..out_point],
                     sums_row: out_row,
@@ -314,17 +388,18 @@ impl<const TILE: usize> Kernel for Task<'_, TILE> {
                 .run::<V>();
             }
         }
-        for channel in 0..of.out_channels {
+        for i in 0..channels {
+            let channel = self.first + i;
             let output = Output::<TILE> {
                 of,
                 band,
-                sums: &sums[channel * out_row..],
+                sums: &sums[i * out_row..],
                 point: out_point,
                 channel,
                 bias: self.bias.map_or(0.0, |bias| bias[channel]),
                 out: self.out,
             };
-            // SAFETY: V is what Level::run chose; no other task writes this band.
+            // SAFETY: the caller's promise.
             unsafe { output.run::<V>() };
         }
     }

@@ -4,13 +4,17 @@
 //! column modulo the tile's side, so that this element lies together for them.
 
 use super::line::{add, points, to_outputs};
-use super::{Band, POINTS, SIDE, Winograd};
+use super::{Band, POINTS, SIDE, Winograd, point_stride};
 use crate::conv::Padding;
 use crate::conv::pad::place;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
-use crate::simd::{Kernel, Lanes};
+use crate::simd::{Kernel, Lanes, Level};
+use rayon::prelude::*;
 use std::ops::Range;
+
+/// Channels that a task transforms.
+const CHANNELS: usize = 4;
 
 /// Rows of one plane of one channel, split as `[row][column mod TILE][column div TILE]`.
 struct Split<const TILE: usize> {
@@ -263,6 +267,30 @@ impl<const N: usize, const TILE: usize> Transform<'_, N, TILE> {
             unsafe { V::splat(0.0).store(to.add(point * self.step + at)) };
         }
     }
+}
+
+/// All channels of a band, `[point][channel][tile]` with rows of `row`.
+pub(super) fn transform<const N: usize, const TILE: usize>(
+    level: Level,
+    of: Tiles<N, TILE>,
+    row: usize,
+) -> Scratch {
+    let step = point_stride(of.channels, row);
+    let mut points = Scratch::take(POINTS * step);
+    let to = Shared::new(&mut points);
+    (0..of.channels.div_ceil(CHANNELS))
+        .into_par_iter()
+        .with_max_len(1)
+        .for_each(|i| {
+            level.run(Transform {
+                of,
+                channels: i * CHANNELS..((i + 1) * CHANNELS).min(of.channels),
+                to,
+                row,
+                step,
+            });
+        });
+    points
 }
 
 /// Aᵀ M A of one channel of a band, written to the outputs.

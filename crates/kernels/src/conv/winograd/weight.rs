@@ -2,14 +2,16 @@
 //! input with the transformed `dy`, summed over tiles, then brought back to the kernel's taps.
 //!
 //! Bands of tiles are taken in order; within one, threads share the channels to transform and then
-//! the points, each sum being one thread's: the result does not depend on their number.
+//! the points, each sum being one thread's: the result does not depend on their number. Where tiles
+//! are few and channels many they share the output channels instead, see `by_blocks`.
 
+mod by_blocks;
 mod over_channels;
 mod over_tiles;
 
 use super::line::to_outputs;
-use super::transform::{Tiles, Transform};
-use super::{POINTS, SIDE, Winograd, by_kernel, plane_stride, point_stride, row_stride};
+use super::transform::{Tiles, transform};
+use super::{Band, POINTS, SIDE, Winograd, by_kernel, plane_stride, point_stride, row_stride};
 use crate::conv::pack::blocks;
 use crate::conv::{Conv, Padding};
 use crate::scratch::Scratch;
@@ -20,9 +22,6 @@ use std::ops::Range;
 
 /// Bytes of transformed input and `dy` of a band: they stay in a third-level cache.
 const BAND: usize = 6 << 20;
-
-/// Channels that a task transforms.
-const CHANNELS: usize = 4;
 
 pub(in crate::conv) fn grad_weight(
     level: Level,
@@ -43,50 +42,26 @@ fn tiles<const TILE: usize, const KERNEL: usize>(
     dw: &mut [f32],
 ) {
     let of = Winograd::forward(conv);
+    if of.few_tiles() {
+        return by_blocks::run::<TILE, KERNEL>(&of, level, x, dy, dw);
+    }
     let blocks = blocks(level, conv.out_channels);
     let columns = of.depth * of.in_channels;
     let plane = plane_stride(of.out_channels * columns);
-    let cols = of.tiles()[1];
     let mut sums = Scratch::take(POINTS * plane);
     for (number, band) in of.bands(1, BAND).iter().enumerate() {
-        let input = of.input::<TILE>(x, band);
-        let row = row_stride(band.sources(cols, of.depth));
-        let source = transform(level, input, row);
-        let filters = Tiles::<TILE, TILE> {
-            x: dy,
-            channels: of.out_channels,
-            size: of.out_size,
-            before: [0; 3],
-            mode: Padding::Zero,
-            tiles: cols,
-            band,
-            more: 0,
-        };
-        let filters_row = row_stride(band.tiles(cols));
-        let filters = transform(level, filters, filters_row);
+        let pair = Pair::<TILE>::new(&of, level, band, x, dy);
         let to = Shared::new(&mut sums);
         (0..POINTS)
             .into_par_iter()
             .with_max_len(1)
             .for_each(|point| {
-                let part = |channels, row| {
-                    let step = point_stride(channels, row);
-                    point * step..(point + 1) * step
-                };
-                level.run(Products {
-                    blocks: &blocks,
-                    channels: of.in_channels,
-                    columns,
-                    shift: band.plane(cols),
-                    tiles: band.tiles(cols),
-                    source: &source[part(of.in_channels, row)],
-                    source_row: row,
-                    filters: &filters[part(of.out_channels, filters_row)],
-                    filters_row,
+                let sums = Sums {
                     first: number == 0,
                     start: point * plane,
                     to,
-                });
+                };
+                level.run(pair.products(&of, point, 0, &blocks, sums));
             });
     }
     dw.par_chunks_mut(KERNEL * KERNEL * columns)
@@ -102,28 +77,66 @@ fn tiles<const TILE: usize, const KERNEL: usize>(
         });
 }
 
-/// All channels of a band, `[point][channel][tile]` with rows of `row`.
-fn transform<const N: usize, const TILE: usize>(
-    level: Level,
-    of: Tiles<N, TILE>,
-    row: usize,
-) -> Scratch {
-    let step = point_stride(of.channels, row);
-    let mut points = Scratch::take(POINTS * step);
-    let to = Shared::new(&mut points);
-    (0..of.channels.div_ceil(CHANNELS))
-        .into_par_iter()
-        .with_max_len(1)
-        .for_each(|i| {
-            level.run(Transform {
-                of,
-                channels: i * CHANNELS..((i + 1) * CHANNELS).min(of.channels),
-                to,
-                row,
-                step,
-            });
-        });
-    points
+/// The transformed input and `dy` of a band.
+struct Pair<const TILE: usize> {
+    /// Tiles of a plane, and of the band.
+    plane: usize,
+    tiles: usize,
+    source: Scratch,
+    source_row: usize,
+    filters: Scratch,
+    filters_row: usize,
+}
+
+impl<const TILE: usize> Pair<TILE> {
+    fn new(of: &Winograd, level: Level, band: &Band, x: &[f32], dy: &[f32]) -> Self {
+        let cols = of.tiles()[1];
+        let source_row = row_stride(band.sources(cols, of.depth));
+        let filters_row = row_stride(band.tiles(cols));
+        let filters = Tiles::<TILE, TILE> {
+            x: dy,
+            channels: of.out_channels,
+            size: of.out_size,
+            before: [0; 3],
+            mode: Padding::Zero,
+            tiles: cols,
+            band,
+            more: 0,
+        };
+        Self {
+            plane: band.plane(cols),
+            tiles: band.tiles(cols),
+            source: transform(level, of.input::<TILE>(x, band), source_row),
+            source_row,
+            filters: transform(level, filters, filters_row),
+            filters_row,
+        }
+    }
+
+    /// The sums at a point for `blocks` of output channels, counted from channel `channel`.
+    fn products<'a>(
+        &'a self,
+        of: &Winograd,
+        point: usize,
+        channel: usize,
+        blocks: &'a [Range<usize>],
+        sums: Sums<'a>,
+    ) -> Products<'a> {
+        let source = point_stride(of.in_channels, self.source_row);
+        let filters = point_stride(of.out_channels, self.filters_row);
+        Products {
+            blocks,
+            channels: of.in_channels,
+            columns: of.depth * of.in_channels,
+            shift: self.plane,
+            tiles: self.tiles,
+            source: &self.source[point * source..][..source],
+            source_row: self.source_row,
+            filters: &self.filters[point * filters..][channel * self.filters_row..filters],
+            filters_row: self.filters_row,
+            sums,
+        }
+    }
 }
 
 /// The sums over tiles at one point, `[out channel][depth tap][in channel]`.
@@ -139,6 +152,12 @@ struct Products<'a> {
     source_row: usize,
     filters: &'a [f32],
     filters_row: usize,
+    sums: Sums<'a>,
+}
+
+/// Where sums go.
+#[derive(Clone, Copy)]
+struct Sums<'a> {
     /// Whether there is nothing to add to.
     first: bool,
     start: usize,

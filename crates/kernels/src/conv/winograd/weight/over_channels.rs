@@ -15,26 +15,63 @@ impl Products<'_> {
     /// The CPU has V; only this task has this point.
     #[inline(always)]
     pub(super) unsafe fn over_channels<V: Lanes>(&self) {
-        let taps = self.columns / self.channels;
-        let sources = self.tiles + (taps - 1) * self.shift;
-        let filters = self.blocks.last().map_or(0, |block| block.end);
-        assert!(self.tiles <= self.filters_row && filters * self.filters_row <= self.filters.len());
-        // Turned, so that a vector holds channels and sums need not be taken across its lanes.
-        let vectors = self.channels.div_ceil(V::LANES);
-        let row = ((vectors * V::LANES).div_ceil(16) | 1) * 16;
-        let mut turned = Scratch::take(sources * row);
-        for first in (0..self.channels).step_by(4) {
-            // SAFETY: V is what Level::run chose.
-            unsafe { self.turn::<V>(first, sources, row, &mut turned) };
+        let mut turned = Scratch::take(self.turned_len());
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.turn_all::<V>(&mut turned);
+            self.over_turned::<V>(&turned);
         }
+    }
+
+    /// Tiles of the input.
+    fn sources(&self) -> usize {
+        self.tiles + (self.columns / self.channels - 1) * self.shift
+    }
+
+    /// Elements from tile to tile of the turned input: room for whole vectors of any size, and an odd
+    /// number of cache lines.
+    fn turned_row(&self) -> usize {
+        (self.channels.div_ceil(16) | 1) * 16
+    }
+
+    /// Elements of the turned input.
+    pub(super) fn turned_len(&self) -> usize {
+        self.sources() * self.turned_row()
+    }
+
+    /// Turns the input, so that a vector holds channels and sums need not be taken across its lanes.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V.
+    #[inline(always)]
+    pub(super) unsafe fn turn_all<V: Lanes>(&self, to: &mut [f32]) {
+        for first in (0..self.channels).step_by(4) {
+            // SAFETY: the caller's promise.
+            unsafe { self.turn::<V>(first, self.sources(), self.turned_row(), to) };
+        }
+    }
+
+    /// All sums, of the turned input.
+    ///
+    /// # Safety
+    ///
+    /// The CPU has V; only this task has this point.
+    #[inline(always)]
+    pub(super) unsafe fn over_turned<V: Lanes>(&self, turned: &[f32]) {
+        let row = self.turned_row();
+        let filters = self.blocks.last().map_or(0, |block| block.end);
+        assert!(turned.len() >= self.turned_len());
+        assert!(self.tiles <= self.filters_row && filters * self.filters_row <= self.filters.len());
+        let vectors = self.channels.div_ceil(V::LANES);
         let kernel = self;
         let panel = panel::<V>(self.blocks, vectors);
-        for tap in 0..taps {
+        for tap in 0..self.columns / self.channels {
             let from = &turned[tap * self.shift * row..];
             for first in (0..vectors).step_by(panel) {
                 let vectors = first..(first + panel).min(vectors);
                 for block in self.blocks {
-                    // SAFETY: `turned` holds whole vectors of all tiles, and the assert above.
+                    // SAFETY: `turned` holds whole vectors of all tiles; the asserts above.
                     unsafe {
                         by_part!(
                             V,
@@ -107,8 +144,8 @@ impl Products<'_> {
                     let channel = vector * V::LANES;
                     let len = V::LANES.min(self.channels - channel);
                     let at = (block + c) * self.columns + tap * self.channels + channel;
-                    let to = self.to.at(self.start + at, len);
-                    write(sums[c][i], 0..len, to, !self.first);
+                    let to = self.sums.to.at(self.sums.start + at, len);
+                    write(sums[c][i], 0..len, to, !self.sums.first);
                 }
             }
         }

@@ -61,10 +61,10 @@ impl Products<'_> {
                 }
                 let totals = totals(sums);
                 for c in 0..BLOCK {
-                    let at = self.start + (block + c) * self.columns + first;
-                    let to = self.to.at(at, count);
+                    let at = self.sums.start + (block + c) * self.columns + first;
+                    let to = self.sums.to.at(at, count);
                     for i in 0..count {
-                        let before = if self.first { 0.0 } else { *to.add(i) };
+                        let before = if self.sums.first { 0.0 } else { *to.add(i) };
                         to.add(i).write(before + totals[c * SPAN + i]);
                     }
                 }
