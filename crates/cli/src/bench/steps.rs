@@ -19,8 +19,8 @@ use super::ops::power;
 use super::process::{PeerCommand, Process, milliseconds};
 use super::report::Row;
 
-/// Inferences of each side: one a turn, the first untimed.
-const INFERENCES: usize = 6;
+/// Turns of inference, and passes of a turn, which follow each other as those over a scan do.
+const INFERENCES: [usize; 2] = [3, 4];
 
 /// The steps of the table.
 pub(crate) fn list() -> Vec<StepConfig> {
@@ -157,7 +157,7 @@ pub(crate) fn rows(
         Ok((row, runners.into_iter().map(|r| r.losses).collect()))
     };
     let trained = if plan.steps > 0 {
-        Some(measure("step", plan.steps)?)
+        Some(measure("step", [plan.steps, 1])?)
     } else {
         None
     };
@@ -201,28 +201,33 @@ pub(super) fn runners<'a>(
     (names, runners)
 }
 
-/// A row without a name: the medians of all rounds but the first, the peer with the allocator that
-/// suits it best.
+/// A row without a name, of so many turns and calls of a turn: medians, the peer with the allocator
+/// that suits it best. The first call of every turn, or with single calls the first of all, is not
+/// timed: it makes buffers and fills caches that the others find.
 pub(super) fn compare(
     names: &[String],
     runners: &mut [Runner<'_>],
-    rounds: usize,
+    [rounds, calls]: [usize; 2],
     progress: &dyn Progress,
 ) -> anyhow::Result<Row> {
-    let calls = vec![1; runners.len()];
+    let every = vec![calls; runners.len()];
     let mut sides: Vec<&mut dyn Side> = runners.iter_mut().map(|r| r as &mut dyn Side).collect();
-    let times = Turns::new(rounds).take(&mut sides, &calls, progress)?;
+    let times = Turns::new(rounds).take(&mut sides, &every, progress)?;
+    let turn = if calls > 1 { calls } else { rounds };
+    let timed = |times: &[f64]| -> Vec<f64> {
+        let turns = times.chunks(turn.max(1));
+        turns.flat_map(|turn| &turn[1..]).copied().collect()
+    };
     let medians: Vec<f64> = times
         .iter()
-        // The first one makes buffers that the others find.
-        .map(|times| median(times.get(1..).unwrap_or_default()).unwrap_or(f64::NAN))
+        .map(|times| median(&timed(times)).unwrap_or(f64::NAN))
         .collect();
     let (ours, peers) = runners.split_first().context("our side takes part")?;
     let best = (1..medians.len()).min_by(|&a, &b| medians[a].total_cmp(&medians[b]));
     let differences = peers
         .iter()
         .map(|peer| difference(&ours.losses, &peer.losses));
-    let cpu = |runner: &Runner<'_>| median(runner.cpu_ms.get(1..).unwrap_or_default());
+    let cpu = |runner: &Runner<'_>| median(&timed(&runner.cpu_ms));
     Ok(Row {
         ours_ms: medians[0],
         peer_ms: best.map(|i| medians[i]),

@@ -77,7 +77,7 @@ pub(crate) fn row(plan: &Plan<'_>, progress: &dyn Progress) -> anyhow::Result<Ro
         None => (None, Default::default()),
     };
     let (names, mut sides) = runners(&mut ours, processes, "make", &plan.labels);
-    let row = compare(&names, &mut sides, plan.images, progress)?;
+    let row = compare(&names, &mut sides, [plan.images, 1], progress)?;
     Ok(Row {
         name: format!("{RECIPE} {x}×{y}×{z}"),
         pass: "image",

@@ -61,7 +61,7 @@ pub(crate) fn row(task: &Task, plan: &Plan<'_>, progress: &dyn Progress) -> anyh
         None => (None, Default::default()),
     };
     let (names, mut sides) = runners(&mut ours, processes, task.what, &task.with);
-    let row = compare(&names, &mut sides, plan.rounds, progress)?;
+    let row = compare(&names, &mut sides, [plan.rounds, 1], progress)?;
     Ok(Row {
         name: task.name.clone(),
         pass: task.what,
