@@ -10,9 +10,11 @@
 //! Without a scan, from labels alone: in each slice across the body the convex hull of the labels within
 //! `reach_mm` along it, grown by a drawn margin, is the body (no arms); its outermost part, of a drawn
 //! thickness, is fat, then comes a wall of soft tissue, and what is about the organs inside is fat and soft
-//! tissue in lobes, of a drawn share and size; all else is air. The ranges are chosen.
+//! tissue in lobes, of a drawn share and size; all else is air. The ranges are chosen. Where a case holds a
+//! structure of `unless`, the body is among its labels, and nothing is done.
 //!
-//! New values have target 0; their classes are named in `classes`, which the tables know. Draws the
+//! New values have target 0; their classes are named in `classes`, which the tables know; air that is named
+//! `background` stays without a label, as it is for an MR image. Draws the
 //! threshold between the classes (it follows from the scan), or margin and thickness. Intensities in HU,
 //! lengths in mm.
 //!
@@ -26,6 +28,7 @@
 //! margin_mm = [20.0, 45.0]   # without: from the labels' hull to the skin
 //! fat_mm = [8.0, 25.0]       # of which so much is fat
 //! reach_mm = 60.0
+//! unless = ["around the brain*"]   # SynthSeg's label maps hold the whole head
 //! wall_mm = [8.0, 25.0]      # and then so much soft tissue
 //! inner_fat = [0.0, 0.9]     # share of fat about the organs, in lobes
 //! lobe_mm = [20.0, 60.0]
@@ -38,6 +41,7 @@ use crossmod_volume::rng::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::chosen::chosen;
 use super::lattice::Lattice;
 use super::{Apply, Random};
 use crate::error::range;
@@ -64,6 +68,9 @@ pub struct Unsegmented {
     pub fat_mm: [f32; 2],
     /// Without a scan: labels so far along the body shape a slice's hull.
     pub reach_mm: f32,
+    /// Without a scan: structures, as a step's `of` names them, that tell that the whole body has
+    /// labels.
+    pub unless: Vec<String>,
     /// Without a scan: range of the thickness of the wall of soft tissue within that fat.
     pub wall_mm: [f32; 2],
     /// Without a scan: range of the share of fat about the organs within the wall.
@@ -82,6 +89,7 @@ impl Default for Unsegmented {
             margin_mm: [20.0, 45.0],
             fat_mm: [8.0, 25.0],
             reach_mm: 60.0,
+            unless: vec!["around the brain*".into()],
             wall_mm: [8.0, 25.0],
             inner_fat: [0.0, 0.9],
             lobe_mm: [20.0, 60.0],
@@ -107,6 +115,8 @@ enum By {
         /// From it on is the brightest class.
         split_hu: f32,
     },
+    /// All of the body has labels.
+    Labels,
     /// By where the labels are.
     Hull {
         margin_mm: f32,
@@ -185,6 +195,7 @@ impl Random for Unsegmented {
                     split_hu: rest.two_means().map_or(self.air_hu, |two| two.threshold),
                 }
             }
+            None if !self.unless.is_empty() && !chosen(&self.unless, scene).is_empty() => By::Labels,
             None => {
                 let within = |[low, high]: [f32; 2], rng: &mut Rng| rng.uniform(low, high);
                 let (wall_mm, fat) = (within(self.wall_mm, rng), within(self.inner_fat, rng));
@@ -210,8 +221,14 @@ impl Random for Unsegmented {
 
 impl Apply for UnsegmentedDraw {
     fn apply(&self, scene: &mut Scene) -> Result<()> {
+        if self.by == By::Labels {
+            return Ok(());
+        }
         let mut values = [0; 3];
         for (value, class) in values.iter_mut().zip(&self.classes) {
+            if class == "background" {
+                continue;
+            }
             *value = scene.new_value()?;
             let structure = Structure {
                 name: class.clone(),
@@ -223,6 +240,7 @@ impl Apply for UnsegmentedDraw {
         }
         let [air, dark, bright] = values;
         match &self.by {
+            By::Labels => {}
             &By::Scan { air_hu, split_hu } => {
                 let scan = scene.scan.as_ref().ok_or_else(|| {
                     Error::Recipe(
@@ -309,6 +327,38 @@ mod tests {
         let (_, after) = trial::done(&Unsegmented::default(), &scene, 1);
         let fat = after.classes()["fat"][0];
         assert_eq!(after.labels.counts()[&fat], 1400);
+    }
+
+    #[test]
+    fn where_the_body_has_labels_nothing_is_done() {
+        let scene = trial::scene([20, 20, 4], [3.0; 3], |[x, _, _]| u16::from(x > 5));
+        let step = Unsegmented {
+            unless: vec!["Left organ".into()],
+            ..Unsegmented::default()
+        };
+        let (draw, after) = trial::done(&step, &scene, 1);
+        assert_eq!(draw.by, By::Labels);
+        assert_eq!(after.labels, scene.labels);
+        assert_eq!(after.structures, scene.structures);
+    }
+
+    #[test]
+    fn air_may_stay_background() {
+        let scene = trial::scene([60, 60, 4], [3.0; 3], |[x, y, _]| {
+            u16::from(x.abs_diff(30) < 5 && y.abs_diff(30) < 5)
+        });
+        let step = Unsegmented {
+            classes: ["background", "fat", "soft tissue"].map(str::to_owned),
+            ..Unsegmented::default()
+        };
+        let (_, after) = trial::done(&step, &scene, 1);
+        assert_eq!(after.labels.data()[0], 0);
+        assert_eq!(
+            after.structures.len(),
+            scene.structures.len() + 2,
+            "fat and soft tissue"
+        );
+        assert!(after.labels.counts()[&after.classes()["fat"][0]] > 0);
     }
 
     #[test]
