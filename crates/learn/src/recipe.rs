@@ -29,6 +29,7 @@ use crate::fit::{AdamConfig, Schedule};
 use crate::loss::Difference;
 use crate::net::{PatchGanConfig, ResNetConfig, SegmentorConfig};
 use crate::plan::PlanConfig;
+use crate::segment::PostprocessConfig;
 
 pub use any::{AnyRequest, AnySummary, Task, resume_any, run_that, start_any};
 pub use cut::{ContrastConfig, Cut};
@@ -155,6 +156,8 @@ pub struct Recipe {
     pub guard: GuardConfig,
     /// Random patches; drawn independently for the two domains.
     pub augment: AugmentConfig,
+    /// What is known of parts and holes of what is segmented; not in the paper.
+    pub postprocess: PostprocessConfig,
     /// How the data are prepared.
     pub plan: PlanConfig,
     /// The run whose translator the source's images go through before a segmentor is trained on
@@ -181,6 +184,7 @@ impl Default for Recipe {
             segmentor: SegmentorConfig::default(),
             guard: GuardConfig::default(),
             augment: AugmentConfig::default(),
+            postprocess: PostprocessConfig::default(),
             plan: PlanConfig::default(),
             translate: None,
         }

@@ -31,7 +31,7 @@ mod validate;
 
 pub use fingerprint::Fingerprint;
 pub use plan::{PlanConfig, SegmentationPlan};
-pub use postprocess::Postprocessing;
+pub use postprocess::{PostprocessConfig, Postprocessing};
 pub(crate) use predict::predictor_of;
 pub use predict::{Changes, is_segment_run, predict_runs};
 pub use prepare::{Prepared, read_channels};

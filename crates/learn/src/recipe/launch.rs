@@ -9,6 +9,8 @@ use super::{Readable, Recipe};
 use crate::device::Processor;
 use crate::fit::manifest::{self, Manifest, Used};
 use crate::fit::{self, Budget, RunFolder, Schedule, State, Summary, Trainable};
+use crate::plan::Class;
+use crate::segment::{self, PostprocessConfig, Postprocessing};
 use crate::{Progress, Result};
 
 /// A training that is asked for.
@@ -45,6 +47,8 @@ pub(super) trait Launch: Readable {
     fn plan(&self, data: &Self::Data, processor: &Processor) -> Result<Self::Plan>;
     /// Why the plan is as it is.
     fn reasons(plan: &Self::Plan) -> &[String];
+    /// What is done to what the run segments.
+    fn rules(&self, plan: &Self::Plan) -> Result<Postprocessing>;
     /// Reads the data and builds the nets; `fresh` where no state will be put back.
     fn build(
         &self,
@@ -85,6 +89,12 @@ impl<K> Course<'_, K> {
     }
 }
 
+/// What a recipe states about parts and holes of these classes.
+pub(super) fn rules(stated: &PostprocessConfig, classes: &[Class]) -> Result<Postprocessing> {
+    let class = |class: &Class| segment::plan::Class::new(class.value, &class.name);
+    stated.rules(&classes.iter().map(class).collect::<Vec<_>>())
+}
+
 /// Trains a new run.
 ///
 /// # Errors
@@ -102,10 +112,12 @@ pub(super) fn launch<R: Launch>(
     let course = recipe.course();
     let data = recipe.open(request.source.as_deref(), request.target.as_deref())?;
     let plan = recipe.plan(&data, &request.processor)?;
+    let rules = recipe.rules(&plan)?;
     let mut built = recipe.build(&data, &plan, &request.processor, true)?;
     let manifest = Manifest::new(recipe, course.seed, &R::used(&data))?.ending(request.budget);
     let run = RunFolder::create(&request.out)?;
     run.write_toml("plan.toml", &plan)?;
+    rules.begin(&run)?;
     run.write_json("manifest.json", &manifest)?;
     // Last of these: a folder with a recipe is a run.
     run.write_toml("recipe.toml", recipe)?;

@@ -30,6 +30,7 @@ use crate::fit::{AdamConfig, Budget, Losses, RunFolder, Schedule, State, Summary
 use crate::loss::Difference;
 use crate::net::weights::Named;
 use crate::net::{Generator3dConfig, PatchGanConfig};
+use crate::segment::PostprocessConfig;
 use crate::segment::plan::{Net, NetKind};
 use crate::{Progress, Result};
 
@@ -73,6 +74,8 @@ pub struct ShapeRecipe {
     pub discriminator: PatchGanConfig,
     /// Features of each resolution of both segmentors, the finest first.
     pub features: Vec<usize>,
+    /// What is known of parts and holes of what is segmented; not in the paper.
+    pub postprocess: PostprocessConfig,
     /// How the data are prepared.
     pub plan: VolumePlanConfig,
 }
@@ -163,6 +166,7 @@ impl Default for ShapeRecipe {
             generator: Generator3dConfig::default(),
             discriminator: PatchGanConfig::default(),
             features: vec![16, 32, 64, 128],
+            postprocess: PostprocessConfig::default(),
             plan: VolumePlanConfig::default(),
         }
     }

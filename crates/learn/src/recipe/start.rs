@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crossmod_volume::dataset::{Case, Dataset};
 
-use super::launch::{Built, Course, Launch, Request, launch, relaunch};
+use super::launch::{Built, Course, Launch, Request, launch, relaunch, rules};
 use super::{Cut, Kind, Recipe, Supervised, SynSeg};
 use crate::batch::{AugmentConfig, Order, Sampler, Slices};
 use crate::device::Processor;
@@ -13,6 +13,7 @@ use crate::fit::manifest::Used;
 use crate::fit::{Budget, RunFolder, Summary, Trainable};
 use crate::net::PatchGanConfig;
 use crate::plan::{Class, Modality, Plan, Sample};
+use crate::segment::Postprocessing;
 use crate::window::{Direction, SliceTranslator};
 use crate::{Error, Progress, Result};
 
@@ -57,6 +58,10 @@ impl Launch for Recipe {
 
     fn reasons(plan: &Plan) -> &[String] {
         &plan.reasons
+    }
+
+    fn rules(&self, plan: &Plan) -> Result<Postprocessing> {
+        rules(&self.postprocess, &plan.classes)
     }
 
     fn build(&self, data: &Data, plan: &Plan, processor: &Processor, _: bool) -> Result<Built> {

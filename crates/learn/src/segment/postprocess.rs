@@ -9,7 +9,8 @@
 //! with it. A region within a larger one gives what it loses back to that one, and its holes are
 //! filled from it: an enhancing core without its specks leaves the tumour around as it was.
 //!
-//! `choose` finds on validation cases which rules help.
+//! `choose` finds on validation cases which rules help; a recipe may state them instead. Either way
+//! they lie in the run's `postprocessing.toml`.
 
 use crossmod_volume::Labels;
 use crossmod_volume::shape::{
@@ -19,10 +20,17 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Class;
 use crate::Result;
+use crate::fit::RunFolder;
 use boxes::{Boxes, cut, paste};
+
+pub use stated::PostprocessConfig;
 
 mod boxes;
 mod choose;
+mod stated;
+
+/// The file of a run that says how its segmentations are post-processed.
+const FILE: &str = "postprocessing.toml";
 
 const TOUCHING: Neighbourhood = Neighbourhood::Corners;
 
@@ -152,6 +160,29 @@ impl Rules {
 }
 
 impl Postprocessing {
+    /// The rules of a run; none where it has no file of them.
+    pub(crate) fn of_run(run: &RunFolder) -> Result<Self> {
+        if run.file(FILE).exists() {
+            run.read_toml(FILE)
+        } else {
+            Ok(Self::default())
+        }
+    }
+
+    /// Makes them a new run's, where there are some.
+    pub(crate) fn begin(&self, run: &RunFolder) -> Result<()> {
+        if self.classes.is_empty() {
+            Ok(())
+        } else {
+            self.save(run)
+        }
+    }
+
+    /// Makes them a run's.
+    pub(crate) fn save(&self, run: &RunFolder) -> Result<()> {
+        run.write_toml(FILE, self)
+    }
+
     /// Applies every rule.
     ///
     /// # Errors

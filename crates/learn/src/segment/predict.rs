@@ -8,7 +8,6 @@ use super::SegmentationPlan;
 use super::net::SegmentNet;
 use super::postprocess::Postprocessing;
 use super::start::of_run;
-use super::validate::POSTPROCESSING;
 use crate::device::Processor;
 use crate::fit::RunFolder;
 use crate::window::{PatchNet, PlannedPredictor, Wanted, WindowConfig, predict_planned};
@@ -70,7 +69,7 @@ pub(crate) fn predictor_of(
             return Err(Error::run(message, &run.file("plan.toml")));
         }
         let net = Box::new(SegmentNet::load(&run, &recipe, &plan, processor)?);
-        let rules = rules_of(&run)?;
+        let rules = Postprocessing::of_run(&run)?;
         match &mut shared {
             None => shared = Some(rules),
             Some(shared) => shared
@@ -106,13 +105,4 @@ struct Group {
     plan: SegmentationPlan,
     nets: Vec<Box<dyn PatchNet>>,
     windows: WindowConfig,
-}
-
-/// The post-processing that a run's validation chose; none where there was no validation.
-fn rules_of(run: &RunFolder) -> Result<Postprocessing> {
-    if run.file(POSTPROCESSING).exists() {
-        run.read_toml(POSTPROCESSING)
-    } else {
-        Ok(Postprocessing::default())
-    }
 }

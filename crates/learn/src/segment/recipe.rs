@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Dims, PlanConfig};
+use super::postprocess::PostprocessConfig;
 use crate::batch::PatchConfig;
 use crate::fit::{OptimizerConfig, Poly};
 use crate::loss::PlannedLossConfig;
@@ -48,6 +49,8 @@ pub struct SegmentRecipe {
     pub patches: PatchConfig,
     /// How whole volumes are segmented.
     pub window: WindowConfig,
+    /// What is known of parts and holes; chosen by validation where nothing is stated.
+    pub postprocess: PostprocessConfig,
     /// How the data are prepared, where no plan is given.
     pub plan: PlanConfig,
     /// A synthesis recipe, a preset's name or a TOML file, by which images are made of the source's
@@ -148,6 +151,7 @@ impl Default for SegmentRecipe {
             loss: PlannedLossConfig::default(),
             patches: PatchConfig::default(),
             window: WindowConfig::default(),
+            postprocess: PostprocessConfig::default(),
             plan: PlanConfig::default(),
             synth: None,
             translate: None,

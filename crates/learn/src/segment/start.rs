@@ -68,12 +68,14 @@ pub fn start_segment(
             None => data.plan(recipe, progress)?,
         };
         data.check(recipe, &plan)?;
+        let rules = recipe.postprocess.rules(&plan.classes)?;
         let room = store_bytes(recipe, &plan)?;
         let manifest = Manifest::new(recipe, recipe.seed, data.used())?.ending(request.budget);
-        Ok((data, plan, room, manifest))
+        Ok((data, plan, rules, room, manifest))
     });
-    let (data, plan, room, manifest) = found.inspect_err(|_| run.remove_if_empty())?;
+    let (data, plan, rules, room, manifest) = found.inspect_err(|_| run.remove_if_empty())?;
     plan.save(&run.file("plan.toml"))?;
+    rules.begin(&run)?;
     run.write_json("manifest.json", &manifest)?;
     // Last of these: a folder with a recipe is a run.
     run.write_toml("recipe.toml", recipe)?;

@@ -18,9 +18,6 @@ use crate::fit::RunFolder;
 use crate::window::PlannedPredictor;
 use crate::{Error, Progress, Result};
 
-/// The file of a run that says how its segmentations are post-processed.
-pub(crate) const POSTPROCESSING: &str = "postprocessing.toml";
-
 /// How well the validation cases were segmented, post-processed.
 #[derive(Debug, Clone)]
 pub struct Validation(Evaluation);
@@ -40,8 +37,8 @@ impl Validation {
     }
 }
 
-/// Segments the cases to `validation/` of the run, chooses its post-processing there, applies it and
-/// measures.
+/// Segments the cases to `validation/` of the run, chooses its post-processing there unless the recipe
+/// states it, applies it and measures.
 ///
 /// # Errors
 /// What reading, segmenting and writing give; [`Error::Interrupted`] where the caller cancels:
@@ -98,8 +95,12 @@ pub(super) fn run(
             io::read_labels(&truths[i])?,
         ])
     };
-    let rules = Postprocessing::choose(&plan.classes, plan.ignore, &drawn, pair)?;
-    run.write_toml(POSTPROCESSING, &rules)?;
+    let rules = if recipe.postprocess.is_none() {
+        Postprocessing::choose(&plan.classes, plan.ignore, &drawn, pair)?
+    } else {
+        recipe.postprocess.rules(&plan.classes)?
+    };
+    rules.save(run)?;
     let mut measured = Vec::with_capacity(predictions.len());
     for (i, (path, truth)) in predictions.iter().zip(&truths).enumerate() {
         let mut labels = io::read_labels(path)?;

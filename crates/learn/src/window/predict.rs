@@ -19,12 +19,16 @@ use crate::net::Segmentor;
 use crate::net::weights::fill;
 use crate::plan::{Domain, Modality, Plan};
 use crate::recipe::{AnyRecipe, Recipe};
+use crate::segment::Postprocessing;
 use crate::{Error, Progress, Result};
 use crossmod_volume::rng::Rng;
 
 /// The segmentor of a run, ready for volumes of one modality.
 #[derive(Debug)]
-pub struct Predictor(Net);
+pub struct Predictor {
+    net: Net,
+    rules: Postprocessing,
+}
 
 #[derive(Debug)]
 enum Net {
@@ -50,12 +54,14 @@ impl Predictor {
     /// # Errors
     /// [`Error::Run`] where the folder is no trained run or does not know the domain.
     pub fn load(root: &Path, domain: Option<Domain>, processor: &Processor) -> Result<Self> {
-        let recipe = AnyRecipe::of_run(&RunFolder::open(root)?)?;
-        Ok(Self(if matches!(recipe, AnyRecipe::Shape(_)) {
+        let run = RunFolder::open(root)?;
+        let net = if matches!(AnyRecipe::of_run(&run)?, AnyRecipe::Shape(_)) {
             Net::Volumes(Box::new(VolumePredictor::load(root, domain, processor)?))
         } else {
             Net::Slices(Box::new(SlicePredictor::load(root, domain, processor)?))
-        }))
+        };
+        let rules = Postprocessing::of_run(&run)?;
+        Ok(Self { net, rules })
     }
 
     /// Segments one volume; the result lies on its grid, in its orientation.
@@ -66,21 +72,23 @@ impl Predictor {
         Ok(self.segment_surely(image)?.0)
     }
 
-    /// The same, and the probability of each voxel's class.
+    /// The same, and the probability of each voxel's class before post-processing.
     ///
     /// # Errors
     /// As [`Predictor::segment`].
     pub fn segment_surely(&self, image: Image) -> Result<(Labels, Image)> {
-        match &self.0 {
+        let (mut labels, sure) = match &self.net {
             Net::Slices(net) => net.segment(image),
             Net::Volumes(net) => net.segment(image),
-        }
+        }?;
+        self.rules.apply(&mut labels)?;
+        Ok((labels, sure))
     }
 
     /// The labels it can give and their names.
     #[must_use]
     pub fn classes(&self) -> BTreeMap<u16, String> {
-        let classes = match &self.0 {
+        let classes = match &self.net {
             Net::Slices(net) => &net.plan.classes,
             Net::Volumes(net) => net.classes(),
         };

@@ -3,6 +3,7 @@
 use crossmod_learn::batch::{Slices, pad_to, prepare};
 use crossmod_learn::device::Processor;
 use crossmod_learn::recipe::{Recipe, start};
+use crossmod_learn::segment::Postprocessing;
 use crossmod_learn::window::{Direction, Predictor, Translator, predict, translate};
 use crossmod_learn::{Silent, fit::RunFolder};
 use crossmod_volume::dataset::Dataset;
@@ -90,6 +91,44 @@ fn neighbours_are_seen_where_they_are_asked_for() {
         let expected = [false, false, context == 1, true];
         assert_eq!([0, 1, 2, 3].map(differs), expected, "{context}");
     }
+}
+
+/// What a recipe states about parts is done to what its run segments, and to nothing else.
+#[test]
+fn stated_rules_are_applied_to_segmentations() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let run = trained(folder.path(), &["postprocess.keep_largest=[\"*\"]"]);
+    let input = folder.path().join("mr/imagesTs");
+    let file = std::fs::read_dir(input).expect("listed").next();
+    let image = io::read_image(&file.expect("one").expect("one").path()).expect("an image");
+    let segment = || {
+        let predictor = Predictor::load(&run, None, &Processor::cpu()).expect("a predictor");
+        predictor.segment(image.clone()).expect("segmented")
+    };
+    let after = segment();
+    let rules = run.join("postprocessing.toml");
+    let text = std::fs::read_to_string(&rules).expect("rules");
+    std::fs::remove_file(&rules).expect("removed");
+    let mut before = segment();
+    assert_ne!(
+        before.data(),
+        after.data(),
+        "nothing to remove after so short a training"
+    );
+    let rules: Postprocessing = toml::from_str(&text).expect("rules");
+    rules.apply(&mut before).expect("applied");
+    assert_eq!(before.data(), after.data());
+
+    let wrong = recipe("synseg", &["postprocess.fill_holes=[\"livr\"]"]);
+    let out = folder.path().join("wrong");
+    let error = start(&request(folder.path(), out.clone(), wrong, 4), &mut Silent)
+        .expect_err("no such label")
+        .to_string();
+    assert!(
+        error.contains("livr") && error.contains("postprocess.fill_holes"),
+        "{error}"
+    );
+    assert!(!out.exists());
 }
 
 #[test]

@@ -17,8 +17,9 @@ use crate::fit::RunFolder;
 use crate::fit::manifest::Used;
 use crate::net::PatchGanConfig;
 use crate::plan::{Class, Modality, PlanConfig, Sample};
-use crate::recipe::launch::{Built, Course, Launch};
+use crate::recipe::launch::{Built, Course, Launch, rules};
 use crate::recipe::{Readable as _, plain_labels};
+use crate::segment::Postprocessing;
 use crate::{Error, Result};
 
 /// Choices a recipe makes for the planner of volumes.
@@ -181,6 +182,10 @@ impl Launch for ShapeRecipe {
 
     fn reasons(plan: &VolumePlan) -> &[String] {
         &plan.reasons
+    }
+
+    fn rules(&self, plan: &VolumePlan) -> Result<Postprocessing> {
+        rules(&self.postprocess, &plan.classes)
     }
 
     fn build(

@@ -228,3 +228,38 @@ fn rules_are_a_file() {
     let wrong = toml::from_str::<Postprocessing>("[[classes]]\nvalue = 3\nfill = true\n");
     assert!(wrong.is_err());
 }
+
+#[test]
+fn stated_rules_take_parts_away_before_they_fill() {
+    // A ring of 2 about 1, in which a stray part of 2 leaves a hole that 1 fills.
+    let ring = with(with(empty(), [2, 2, 2], 12, 2), [4, 4, 4], 8, 1);
+    let found = with(ring.clone(), [7, 7, 7], 2, 2);
+    let classes = [class(0), Class::new(1, "brain"), Class::new(2, "skull")];
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let stated = PostprocessConfig {
+        keep_largest: names(&["*"]),
+        fill_holes: names(&["brain"]),
+    };
+    let rules = stated.rules(&classes).expect("rules");
+    let what = rules
+        .classes
+        .iter()
+        .map(|r| (r.value, r.keep_largest, r.fill_holes));
+    let expected = [(1, true, false), (2, true, false), (1, false, true)];
+    assert_eq!(what.collect::<Vec<_>>(), expected);
+    let mut labels = found;
+    rules.apply(&mut labels).expect("applied");
+    assert_eq!(labels, ring);
+
+    let nothing = PostprocessConfig::default();
+    assert!(nothing.is_none() && nothing.rules(&classes).expect("none").classes.is_empty());
+    for wrong in ["bone", "organ"] {
+        let stated = PostprocessConfig {
+            fill_holes: names(&["brain", wrong]),
+            ..PostprocessConfig::default()
+        };
+        let error = stated.rules(&classes).expect_err(wrong).to_string();
+        let said = ["brain, skull", wrong, "postprocess.fill_holes"];
+        assert!(said.iter().all(|s| error.contains(s)), "{error}");
+    }
+}
