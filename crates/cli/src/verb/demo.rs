@@ -229,7 +229,7 @@ impl Arm {
         let summary = recipe::start(&request, &mut progress)?;
         let predictions = predictions(&args.out, self.recipe);
         window::predict(
-            &run,
+            std::slice::from_ref(&run),
             &study.mr.join("imagesTs"),
             &predictions,
             None,

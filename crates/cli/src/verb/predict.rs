@@ -30,8 +30,8 @@ pub(crate) struct Args {
     /// A file (of a DICOM series also .dcm), or a folder to write to
     #[arg(value_name = "OUT")]
     output: PathBuf,
-    /// Segment with the mean of RUN and this run of the same labels, such as another fold or a 2-D
-    /// plan beside a 3-D one; may be repeated
+    /// Segment with the mean of RUN and this run of the same labels, such as another fold, another
+    /// seed or a 2-D plan beside a 3-D one; may be repeated
     #[arg(long, value_name = "RUN")]
     with: Vec<PathBuf>,
     /// Also write how uncertain the labels are: entropy, in nats, to uncertainty/ beside OUT
@@ -132,11 +132,28 @@ fn segmented(
     context: &Context,
 ) -> anyhow::Result<usize> {
     let run = recipe::run_that(Task::Predict, &args.run)?;
-    if segment::is_segment_run(&run)? {
-        return planned(args, run, (input, output), context);
+    let others = args
+        .with
+        .iter()
+        .map(|run| recipe::run_that(Task::Predict, run));
+    let roots = std::iter::once(Ok(run))
+        .chain(others)
+        .collect::<Result<Vec<PathBuf>, _>>()?;
+    let mut kinds = Vec::with_capacity(roots.len());
+    for root in &roots {
+        kinds.push(segment::is_segment_run(root)?);
+    }
+    if let Some(other) = kinds.iter().position(|kind| *kind != kinds[0]) {
+        return Err(Usage::error(format!(
+            "expected RUN and --with all of the recipe segment or all of others, found both: {} and {}",
+            roots[0].display(),
+            roots[other].display()
+        )));
+    }
+    if kinds[0] {
+        return planned(args, &roots, (input, output), context);
     }
     let planned = [
-        ("--with", !args.with.is_empty()),
         ("--uncertainty", args.uncertainty),
         ("--probabilities", args.probabilities),
         ("--no-mirror", args.no_mirror),
@@ -155,14 +172,14 @@ fn segmented(
     });
     let processor = context.processor()?;
     let mut progress = context.progress()?;
-    let written = window::predict(&run, input, output, domain, &processor, &mut progress)
+    let written = window::predict(&roots, input, output, domain, &processor, &mut progress)
         .map_err(after_files)?;
     Ok(written)
 }
 
 fn planned(
     args: &Args,
-    run: PathBuf,
+    roots: &[PathBuf],
     files: (&Path, &Path),
     context: &Context,
 ) -> anyhow::Result<usize> {
@@ -172,13 +189,6 @@ fn planned(
             args.run.display()
         )));
     }
-    let others = args
-        .with
-        .iter()
-        .map(|run| recipe::run_that(Task::Predict, run));
-    let roots = std::iter::once(Ok(run))
-        .chain(others)
-        .collect::<Result<Vec<PathBuf>, _>>()?;
     let wanted = Wanted {
         certainty: if args.uncertainty {
             Certainty::Entropy
@@ -193,9 +203,8 @@ fn planned(
     };
     let processor = context.processor()?;
     let mut progress = context.progress()?;
-    let written =
-        segment::predict_runs(&roots, files, (wanted, changes), &processor, &mut progress)
-            .map_err(after_files)?;
+    let written = segment::predict_runs(roots, files, (wanted, changes), &processor, &mut progress)
+        .map_err(after_files)?;
     Ok(written)
 }
 

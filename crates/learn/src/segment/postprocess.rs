@@ -94,7 +94,7 @@ impl Rules {
     }
 
     /// Whether the same is done to the same class.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    fn is_same(&self, other: &Self) -> bool {
         let deeds = |r: &Self| (r.keep_largest, r.least_mm3, r.fill_holes);
         (self.value, &self.values, self.instead) == (other.value, &other.values, other.instead)
             && deeds(self) == deeds(other)
@@ -181,6 +181,12 @@ impl Postprocessing {
     /// Makes them a run's.
     pub(crate) fn save(&self, run: &RunFolder) -> Result<()> {
         run.write_toml(FILE, self)
+    }
+
+    /// Leaves those that others have too.
+    pub(crate) fn keep_shared(&mut self, others: &Self) {
+        self.classes
+            .retain(|rule| others.classes.iter().any(|other| rule.is_same(other)));
     }
 
     /// Applies every rule.

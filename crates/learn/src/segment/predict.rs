@@ -72,9 +72,7 @@ pub(crate) fn predictor_of(
         let rules = Postprocessing::of_run(&run)?;
         match &mut shared {
             None => shared = Some(rules),
-            Some(shared) => shared
-                .classes
-                .retain(|rule| rules.classes.iter().any(|other| rule.is_same(other))),
+            Some(shared) => shared.keep_shared(&rules),
         }
         match groups.iter_mut().find(|g| g.plan.suits_nets_of(&plan)) {
             Some(group) => group.nets.push(net),

@@ -1,12 +1,10 @@
 //! Segmentation of whole volumes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, activation};
-use crossmod_volume::space::{
-    Interpolation, Orientation, reorient_image, reorient_labels, resample_image,
-};
+use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resample_image};
 use crossmod_volume::{Grid, Image, Labels, io};
 
 use super::files::each;
@@ -17,16 +15,17 @@ use crate::device::Processor;
 use crate::fit::RunFolder;
 use crate::net::Segmentor;
 use crate::net::weights::fill;
-use crate::plan::{Domain, Modality, Plan};
+use crate::plan::{Class, Domain, Modality, Plan};
 use crate::recipe::{AnyRecipe, Recipe};
 use crate::segment::Postprocessing;
 use crate::{Error, Progress, Result};
 use crossmod_volume::rng::Rng;
 
-/// The segmentor of a run, ready for volumes of one modality.
+/// The segmentors of one run or several, ready for volumes of one modality.
 #[derive(Debug)]
 pub struct Predictor {
-    net: Net,
+    nets: Vec<Net>,
+    classes: Vec<Class>,
     rules: Postprocessing,
 }
 
@@ -47,6 +46,51 @@ struct SlicePredictor {
     device: Device,
 }
 
+/// What a net finds in an image: the probability of each class at its own resolution.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) planes: Vec<Image>,
+    /// The image's voxels as the net sees them.
+    pub(super) upright: Grid,
+}
+
+impl Found {
+    /// The probability of a class at the image's voxels. Probabilities, not classes, are brought back
+    /// to its resolution, one class at a time.
+    fn class(&self, class: usize, stored: Orientation) -> Vec<f32> {
+        let way = Interpolation::Linear;
+        let upright = resample_image(&self.planes[class], &self.upright, way, 0.0);
+        reorient_image(&upright, stored).into_parts().1
+    }
+}
+
+impl Net {
+    /// A run's segmentor, and the classes in the order of its channels.
+    fn load(
+        root: &Path,
+        domain: Option<Domain>,
+        processor: &Processor,
+    ) -> Result<(Self, Vec<Class>)> {
+        let recipe = AnyRecipe::of_run(&RunFolder::open(root)?)?;
+        Ok(if matches!(recipe, AnyRecipe::Shape(_)) {
+            let net = VolumePredictor::load(root, domain, processor)?;
+            let classes = net.classes().to_vec();
+            (Self::Volumes(Box::new(net)), classes)
+        } else {
+            let net = SlicePredictor::load(root, domain, processor)?;
+            let classes = net.plan.classes.clone();
+            (Self::Slices(Box::new(net)), classes)
+        })
+    }
+
+    fn find(&self, image: Image) -> Result<Found> {
+        match self {
+            Self::Slices(net) => net.find(image),
+            Self::Volumes(net) => net.find(image),
+        }
+    }
+}
+
 impl Predictor {
     /// Loads a run's segmentor for images of `domain`; without one, of the target, or of the
     /// source where the run has no target.
@@ -54,14 +98,41 @@ impl Predictor {
     /// # Errors
     /// [`Error::Run`] where the folder is no trained run or does not know the domain.
     pub fn load(root: &Path, domain: Option<Domain>, processor: &Processor) -> Result<Self> {
-        let run = RunFolder::open(root)?;
-        let net = if matches!(AnyRecipe::of_run(&run)?, AnyRecipe::Shape(_)) {
-            Net::Volumes(Box::new(VolumePredictor::load(root, domain, processor)?))
-        } else {
-            Net::Slices(Box::new(SlicePredictor::load(root, domain, processor)?))
-        };
-        let rules = Postprocessing::of_run(&run)?;
-        Ok(Self { net, rules })
+        let (net, classes) = Net::load(root, domain, processor)?;
+        Ok(Self {
+            nets: vec![net],
+            classes,
+            rules: Postprocessing::of_run(&RunFolder::open(root)?)?,
+        })
+    }
+
+    /// With another run of the same labels: probabilities are the mean of all runs', and
+    /// post-processing is what all of them have.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`]; [`Error::Run`] where the labels are others.
+    pub fn with(
+        mut self,
+        root: &Path,
+        domain: Option<Domain>,
+        processor: &Processor,
+    ) -> Result<Self> {
+        let (net, classes) = Net::load(root, domain, processor)?;
+        let values = |classes: &[Class]| classes.iter().map(|c| c.value).collect::<Vec<_>>();
+        if values(&classes) != values(&self.classes) {
+            return Err(Error::run(
+                format!(
+                    "expected a run of the labels {:?} as the first one, found {:?}",
+                    values(&self.classes),
+                    values(&classes)
+                ),
+                root,
+            ));
+        }
+        self.nets.push(net);
+        let other = Postprocessing::of_run(&RunFolder::open(root)?)?;
+        self.rules.keep_shared(&other);
+        Ok(self)
     }
 
     /// Segments one volume; the result lies on its grid, in its orientation.
@@ -77,22 +148,38 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::segment`].
     pub fn segment_surely(&self, image: Image) -> Result<(Labels, Image)> {
-        let (mut labels, sure) = match &self.net {
-            Net::Slices(net) => net.segment(image),
-            Net::Volumes(net) => net.segment(image),
-        }?;
+        let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
+        let found = self.nets.iter().map(|net| net.find(image.clone()));
+        let found = found.collect::<Result<Vec<_>>>()?;
+        // The most probable class so far is all that is kept.
+        let mut best = vec![f32::NEG_INFINITY; grid.len()];
+        let mut values = vec![0u16; grid.len()];
+        for (channel, class) in self.classes.iter().enumerate() {
+            let mut sum = vec![0.0; grid.len()];
+            for found in &found {
+                for (sum, p) in sum.iter_mut().zip(found.class(channel, stored)) {
+                    *sum += p;
+                }
+            }
+            for ((best, value), p) in best.iter_mut().zip(&mut values).zip(sum) {
+                if p > *best {
+                    (*best, *value) = (p, class.value);
+                }
+            }
+        }
+        for best in &mut best {
+            *best /= found.len() as f32;
+        }
+        let mut labels = Labels::new(grid.clone(), values)?;
         self.rules.apply(&mut labels)?;
-        Ok((labels, sure))
+        Ok((labels, Image::new(grid, best)?))
     }
 
     /// The labels it can give and their names.
     #[must_use]
     pub fn classes(&self) -> BTreeMap<u16, String> {
-        let classes = match &self.net {
-            Net::Slices(net) => &net.plan.classes,
-            Net::Volumes(net) => net.classes(),
-        };
-        let named = classes
+        let named = self
+            .classes
             .iter()
             .map(|class| (class.value, class.name.clone()));
         named.collect()
@@ -137,8 +224,7 @@ impl SlicePredictor {
         })
     }
 
-    fn segment(&self, image: Image) -> Result<(Labels, Image)> {
-        let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
+    fn find(&self, image: Image) -> Result<Found> {
         let prepared = prepare(image, &self.modality, &self.plan)?;
         let working = prepared.image.grid().clone();
         let area = working.shape()[0] * working.shape()[1];
@@ -150,53 +236,36 @@ impl SlicePredictor {
                 class[z * area..(z + 1) * area].copy_from_slice(&plane);
             }
         });
-        // Probabilities, not classes, are brought back to the input's resolution, one class at a
-        // time: the most probable class so far is all that is kept.
-        let mut best = vec![f32::NEG_INFINITY; prepared.upright.len()];
-        let mut values = vec![0u16; best.len()];
-        for (class, plane) in self.plan.classes.iter().zip(planes) {
-            let probability = Image::new(working.clone(), plane)?;
-            let probability =
-                resample_image(&probability, &prepared.upright, Interpolation::Linear, 0.0);
-            for ((best, value), &p) in best.iter_mut().zip(&mut values).zip(probability.data()) {
-                if p > *best {
-                    (*best, *value) = (p, class.value);
-                }
-            }
-        }
-        onto(prepared.upright, (values, best), stored, grid)
+        let planes = planes
+            .into_iter()
+            .map(|plane| Image::new(working.clone(), plane));
+        Ok(Found {
+            planes: planes.collect::<std::result::Result<_, _>>()?,
+            upright: prepared.upright,
+        })
     }
 }
 
-/// Labels and their probabilities on an upright grid, as the image is stored.
-pub(super) fn onto(
-    upright: Grid,
-    (values, probabilities): (Vec<u16>, Vec<f32>),
-    stored: Orientation,
-    grid: Grid,
-) -> Result<(Labels, Image)> {
-    let labels = Labels::new(upright.clone(), values)?;
-    let sure = Image::new(upright, probabilities)?;
-    let (_, values) = reorient_labels(&labels, stored).into_parts();
-    let (_, probabilities) = reorient_image(&sure, stored).into_parts();
-    let labels = Labels::new(grid.clone(), values)?;
-    Ok((labels, Image::new(grid, probabilities)?))
-}
-
-/// Segments a file or every image of a folder with a run; returns how many.
+/// Segments a file or every image of a folder with a run, or the mean of several; returns how many.
 ///
 /// # Errors
-/// What loading the run and reading or writing the files give; [`Error::Interrupted`] where the
+/// What loading the runs and reading or writing the files give; [`Error::Interrupted`] where the
 /// caller cancels, the files written so far being whole.
 pub fn predict(
-    root: &Path,
+    roots: &[PathBuf],
     input: &Path,
     output: &Path,
     domain: Option<Domain>,
     processor: &Processor,
     progress: &mut dyn Progress,
 ) -> Result<usize> {
-    let predictor = Predictor::load(root, domain, processor)?;
+    let Some((first, others)) = roots.split_first() else {
+        return Err(Error::Recipe("expected a run, found none".into()));
+    };
+    let mut predictor = Predictor::load(first, domain, processor)?;
+    for other in others {
+        predictor = predictor.with(other, domain, processor)?;
+    }
     let jobs = jobs(input, output, false)?;
     progress.stage("segmenting");
     each(&jobs, progress, |job| {

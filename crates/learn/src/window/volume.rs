@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData, activation};
+use crossmod_volume::Image;
 use crossmod_volume::intensity::unstandardise;
 use crossmod_volume::rng::Rng;
 use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resample_image};
-use crossmod_volume::{Grid, Image, Labels};
 
 use super::Direction;
-use super::predict::onto;
+use super::predict::Found;
 use crate::batch::{centred, depth_first, prepare_volume};
 use crate::device::Processor;
 use crate::fit::RunFolder;
@@ -57,14 +57,14 @@ impl Frame {
         }
     }
 
-    /// What a net makes of an image, each channel on the upright grid, which is given too.
+    /// What a net makes of an image: each channel at the nets' resolution, with `beyond` where the
+    /// volume was cropped.
     fn run(
         &self,
         image: Image,
         beyond: f32,
         net: impl Fn(Tensor<5>) -> Tensor<5>,
-        mut each: impl FnMut(Image),
-    ) -> Result<Grid> {
+    ) -> Result<Found> {
         let prepared = prepare_volume(image, &self.modality, self.plan.spacing_mm)?;
         let working = prepared.image.grid().clone();
         let size = depth_first(&working);
@@ -73,13 +73,14 @@ impl Frame {
         let [d, h, w] = padded;
         let x = Tensor::from_data(TensorData::new(values, [1, 1, d, h, w]), &self.device);
         let y = ops::values(net(x));
-        for channel in y.chunks(d * h * w) {
+        let planes = y.chunks(d * h * w).map(|channel| {
             let cropped = centred(channel, padded, size, beyond);
-            let image = Image::new(working.clone(), cropped)?;
-            let way = Interpolation::Linear;
-            each(resample_image(&image, &prepared.upright, way, beyond));
-        }
-        Ok(prepared.upright)
+            Image::new(working.clone(), cropped)
+        });
+        Ok(Found {
+            planes: planes.collect::<std::result::Result<_, _>>()?,
+            upright: prepared.upright,
+        })
     }
 }
 
@@ -106,26 +107,13 @@ impl VolumePredictor {
         Ok(Self { net, frame })
     }
 
-    /// Segments one volume; the result lies on its grid, in its orientation, and so do the
-    /// probabilities of its voxels' classes.
+    /// The probabilities of the classes in one volume.
     ///
     /// # Errors
     /// What resampling gives.
-    pub(super) fn segment(&self, image: Image) -> Result<(Labels, Image)> {
-        let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
-        let mut best = vec![f32::NEG_INFINITY; grid.len()];
-        let mut values = vec![0u16; grid.len()];
-        let mut classes = self.frame.plan.classes.iter();
+    pub(super) fn find(&self, image: Image) -> Result<Found> {
         let net = |x| activation::softmax(self.net.forward(x), 1);
-        let upright = self.frame.run(image, 0.0, net, |probability| {
-            let value = classes.next().map_or(0, |class| class.value);
-            for ((best, found), &p) in best.iter_mut().zip(&mut values).zip(probability.data()) {
-                if p > *best {
-                    (*best, *found) = (p, value);
-                }
-            }
-        })?;
-        onto(upright, (values, best), stored, grid)
+        self.frame.run(image, 0.0, net)
     }
 
     /// The classes it tells apart.
@@ -165,16 +153,9 @@ impl VolumeTranslator {
     /// What resampling gives.
     pub(super) fn translate(&self, image: Image) -> Result<Image> {
         let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
-        let mut made = None;
-        self.frame.run(
-            image,
-            -1.0,
-            |x| self.net.forward(x),
-            |image| made = Some(image),
-        )?;
-        let Some(upright) = made else {
-            return Ok(Image::new(grid.clone(), vec![0.0; grid.len()])?);
-        };
+        let made = self.frame.run(image, -1.0, |x| self.net.forward(x))?;
+        let way = Interpolation::Linear;
+        let upright = resample_image(&made.planes[0], &made.upright, way, -1.0);
         let scaled = unstandardise(upright, self.to.typical_bounds);
         let (_, values) = reorient_image(&scaled, stored).into_parts();
         Ok(Image::new(grid, values)?)

@@ -107,13 +107,21 @@ fn two_stages_stopped_anywhere_end_as_if_they_were_not() {
     let (input, out) = (folder.path().join("mr/imagesTs"), folder.path().join("out"));
     let segmenter = run_that(Task::Predict, &whole).expect("a segmentor");
     assert_eq!(segmenter, whole.join("segment"));
-    predict(&segmenter, &input, &out.join("p"), None, &cpu, &mut Silent).expect("segmented");
+    predict(
+        &[segmenter],
+        &input,
+        &out.join("p"),
+        None,
+        &cpu,
+        &mut Silent,
+    )
+    .expect("segmented");
     let translator = run_that(Task::Translate, &whole).expect("translators");
     let input = folder.path().join("ct/imagesTr");
     let way = Direction::SourceToTarget;
     let count = translate(&translator, &input, &out.join("t"), way, &cpu, &mut Silent);
     assert_eq!(count.expect("translated"), 2);
-    let error = predict(&translator, &input, &out, None, &cpu, &mut Silent);
+    let error = predict(&[translator], &input, &out, None, &cpu, &mut Silent);
     assert!(
         error
             .expect_err("no segmentor")

@@ -131,6 +131,59 @@ fn stated_rules_are_applied_to_segmentations() {
     assert!(!out.exists());
 }
 
+/// Where two runs find the same, their mean is as sure as they are in the mean.
+#[test]
+fn several_runs_segment_by_their_mean() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (run, cpu) = (trained(folder.path(), &[]), Processor::cpu());
+    let other = folder.path().join("other");
+    let seeded = request(
+        folder.path(),
+        other.clone(),
+        recipe("synseg", &["seed=2"]),
+        4,
+    );
+    start(&seeded, &mut Silent).expect("trained");
+    let input = folder.path().join("mr/imagesTs");
+    let file = std::fs::read_dir(&input).expect("listed").next();
+    let image = io::read_image(&file.expect("one").expect("one").path()).expect("an image");
+    let load = |run: &std::path::Path| Predictor::load(run, None, &cpu).expect("a predictor");
+    let surely = |predictor: &Predictor| {
+        let (labels, sure) = predictor.segment_surely(image.clone()).expect("segmented");
+        (labels.into_parts().1, sure.into_parts().1)
+    };
+    let [(a, pa), (b, pb)] = [&run, &other].map(|run| surely(&load(run)));
+    let both = load(&run)
+        .with(&other, None, &cpu)
+        .expect("the same labels");
+    let (c, pc) = surely(&both);
+    let mut agreed = 0;
+    for i in (0..a.len()).filter(|&i| a[i] == b[i]) {
+        // Both are for it, so their mean is.
+        assert_eq!(c[i], a[i]);
+        assert!((pc[i] - 0.5 * (pa[i] + pb[i])).abs() < 1e-6);
+        agreed += 1;
+    }
+    assert!(agreed > 0 && agreed < a.len(), "{agreed} of {}", a.len());
+    let out = folder.path().join("p");
+    let runs = [run.clone(), other];
+    assert_eq!(
+        predict(&runs, &input, &out, None, &cpu, &mut Silent).expect("predicted"),
+        1
+    );
+
+    let text = std::fs::read_to_string(run.join("plan.toml")).expect("a plan");
+    let changed = text.replace("value = 1\n", "value = 9\n");
+    assert_ne!(changed, text);
+    std::fs::write(run.join("plan.toml"), changed).expect("written");
+    let error = predict(&runs, &input, &out, None, &cpu, &mut Silent).expect_err("other labels");
+    let said = ["expected a run of the labels", "9", "other"];
+    assert!(
+        said.iter().all(|s| error.to_string().contains(s)),
+        "{error}"
+    );
+}
+
 #[test]
 fn folders_are_segmented_and_translated() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -138,7 +191,15 @@ fn folders_are_segmented_and_translated() {
     let (input, out) = (folder.path().join("mr/imagesTs"), folder.path().join("out"));
     let cpu = Processor::cpu();
     assert_eq!(
-        predict(&run, &input, &out.join("p"), None, &cpu, &mut Silent).expect("predicted"),
+        predict(
+            std::slice::from_ref(&run),
+            &input,
+            &out.join("p"),
+            None,
+            &cpu,
+            &mut Silent
+        )
+        .expect("predicted"),
         1
     );
     let direction = Direction::TargetToSource;
