@@ -11,6 +11,8 @@ use crossmod_volume::space::Orientation;
 use crossmod_volume::{Grid, Image, io};
 use serde::{Deserialize, Serialize};
 
+use crate::net::PatchGanConfig;
+use crate::segment::plan::Dims;
 use crate::{Error, Result};
 
 /// Most neighbours on either side of a slice.
@@ -21,20 +23,20 @@ const MOST_CONTEXT: usize = 15;
 #[serde(deny_unknown_fields, default)]
 pub struct PlanConfig {
     /// Largest side of a training patch, pixels. SynSeg-Net's is 256; the working spacing grows
-    /// until the field of view fits.
+    /// until the field of view fits. In 3-D it is the most slices of a patch, too, and wants to be
+    /// smaller.
     pub max_patch: usize,
     /// Slices are held this much larger than the patch, and patches cropped from them at random:
     /// 286/256 in CycleGAN.
     pub margin: f32,
     /// What slices are brought to before patches are cropped from them.
     pub fit: Fit,
-    /// Neighbours on either side of a slice that the nets see and make with it, as channels: 0 is
-    /// 2-D, 1 and more 2.5-D.
-    pub context: usize,
     /// HU that become -1 and 1 in CT: abdominal soft tissue by default, width 400 about 40.
     pub ct_window: [f32; 2],
     /// Percentiles that become -1 and 1 in every other modality.
     pub percentiles: [f64; 2],
+    /// Whether the nets see and make slices, slices with their neighbours as channels, or volumes.
+    pub dims: Dims,
 }
 
 impl Default for PlanConfig {
@@ -44,9 +46,9 @@ impl Default for PlanConfig {
             max_patch: 256,
             margin: 286.0 / 256.0,
             fit: Fit::Spacing,
-            context: 0,
             ct_window: [-160.0, 240.0],
             percentiles: [1.0, 99.0],
+            dims: Dims::Two,
         }
     }
 }
@@ -68,9 +70,6 @@ pub enum Fit {
 pub struct Plan {
     /// What slices are brought to.
     pub fit: Fit,
-    /// Neighbours on either side of a slice that are channels beside it.
-    #[serde(default)]
-    pub context: usize,
     /// In-plane distance between pixels in the nets, mm; not used by [`Fit::Slice`].
     pub spacing_mm: f64,
     /// Side of a training patch, pixels.
@@ -79,12 +78,27 @@ pub struct Plan {
     pub load: usize,
     /// Why, one sentence a choice.
     pub reasons: Vec<String>,
+    /// What the nets see.
+    pub dims: Dims,
+    /// What volumes are cut into; none where the nets see slices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<Block>,
     /// The classes in the order of the segmentor's channels; the first is background.
     pub classes: Vec<Class>,
     /// The labelled modality.
     pub source: Option<Modality>,
     /// The modality to be segmented.
     pub target: Option<Modality>,
+}
+
+/// What nets of volumes are shown of one: consecutive slices, of the patch's side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    /// How many slices.
+    pub slices: usize,
+    /// Distance between them, mm.
+    pub spacing_mm: f64,
 }
 
 /// One class of the segmentor.
@@ -201,10 +215,11 @@ impl Plan {
         classes: &BTreeMap<u16, String>,
         multiple: usize,
     ) -> Result<Self> {
-        if config.context > MOST_CONTEXT {
+        let slices = config.dims.slices();
+        if slices > 2 * MOST_CONTEXT + 1 {
             return Err(Error::Recipe(format!(
-                "expected plan.context from 0 to {MOST_CONTEXT}, found {}",
-                config.context
+                "expected plan.dims.context from 0 to {MOST_CONTEXT}, found {}",
+                slices / 2
             )));
         }
         let mut reasons = Vec::new();
@@ -251,12 +266,16 @@ impl Plan {
             "patch {patch}: {why}, up to a multiple of {multiple}"
         ));
         let load = (patch as f32 * config.margin.max(1.0)).round() as usize;
-        if config.context > 0 {
+        if slices > 1 {
             reasons.push(format!(
-                "context: {} slices as channels, as asked for",
-                2 * config.context + 1
+                "context: {slices} slices as channels, as asked for"
             ));
         }
+        let block = (config.dims == Dims::Three).then(|| {
+            let (block, why) = Block::of(&surveys, spacing_mm, config.max_patch, multiple);
+            reasons.push(why);
+            block
+        });
         for survey in &surveys {
             reasons.extend(survey.reasons.iter().cloned());
         }
@@ -269,11 +288,12 @@ impl Plan {
             .collect::<Vec<_>>();
         Ok(Self {
             fit: config.fit,
-            context: config.context,
             spacing_mm,
             patch,
             load,
             reasons,
+            dims: config.dims,
+            block,
             classes,
             source: source.map(|s| s.modality),
             target: target.map(|s| s.modality),
@@ -283,7 +303,13 @@ impl Plan {
     /// Slices that are channels of one: itself and its neighbours.
     #[must_use]
     pub fn channels(&self) -> usize {
-        2 * self.context + 1
+        self.dims.slices()
+    }
+
+    /// Neighbours on either side of a slice that are channels beside it.
+    #[must_use]
+    pub fn context(&self) -> usize {
+        self.dims.slices() / 2
     }
 
     /// What is wrong with a plan that was read from a file, for nets whose image sides are
@@ -303,9 +329,34 @@ impl Plan {
             let expected = format!("the patch ({}) to 16384", self.patch);
             return wrong("load", expected, self.load.to_string());
         }
-        if self.context > MOST_CONTEXT {
+        if self.context() > MOST_CONTEXT {
             let expected = format!("0 to {MOST_CONTEXT}");
-            return wrong("context", expected, self.context.to_string());
+            return wrong("dims.context", expected, self.context().to_string());
+        }
+        match &self.block {
+            None if self.dims == Dims::Three => {
+                let expected = "the slices and the spacing_mm of volumes' patches".into();
+                return wrong("block", expected, "none".into());
+            }
+            Some(_) if self.dims != Dims::Three => {
+                return wrong(
+                    "dims.kind",
+                    "3d where there is a block".into(),
+                    "slices".into(),
+                );
+            }
+            Some(block) if !(block.spacing_mm.is_finite() && block.spacing_mm > 0.0) => {
+                let found = block.spacing_mm.to_string();
+                return wrong("block.spacing_mm", "above 0".into(), found);
+            }
+            Some(block)
+                if !(1..=1 << 14).contains(&block.slices)
+                    || !block.slices.is_multiple_of(multiple) =>
+            {
+                let expected = format!("a multiple of {multiple} up to 16384 for these nets");
+                return wrong("block.slices", expected, block.slices.to_string());
+            }
+            _ => {}
         }
         if !segments {
             return Ok(());
@@ -328,6 +379,28 @@ impl Plan {
     }
 }
 
+impl Block {
+    /// Slices no closer than the coarser modality's or than pixels are, and so many that the
+    /// discriminator has something to judge; with the reason.
+    fn of(surveys: &[&Survey], pixel_mm: f64, most: usize, multiple: usize) -> (Self, String) {
+        let apart = surveys.iter().map(|s| s.slice_mm).fold(pixel_mm, f64::max);
+        let extent = surveys
+            .iter()
+            .map(|s| s.extent_mm)
+            .fold(f64::INFINITY, f64::min);
+        let least = PatchGanConfig::MIN_SIDE.min(most);
+        let fitted = apart.max(extent / most as f64).min(extent / least as f64);
+        let spacing_mm = (fitted * 1e4).ceil() / 1e4;
+        let slices = (extent / spacing_mm).round() as usize;
+        let slices = slices.max(least).next_multiple_of(multiple);
+        let why = format!(
+            "blocks of {slices} slices {spacing_mm} mm apart: {extent:.0} mm, slices at least \
+             {apart:.2} mm apart, {least} to {most} of them, up to a multiple of {multiple}"
+        );
+        (Self { slices, spacing_mm }, why)
+    }
+}
+
 impl Modality {
     /// What the cases of a modality decide about it, and why.
     pub(crate) fn of(sample: Sample, config: &PlanConfig) -> Result<(Self, String)> {
@@ -343,6 +416,10 @@ struct Survey {
     modality: Modality,
     spacing_mm: f64,
     field_of_view_mm: f64,
+    /// Distance between slices.
+    slice_mm: f64,
+    /// From the first slice's edge to the last's.
+    extent_mm: f64,
     reasons: Vec<String>,
 }
 
@@ -383,10 +460,13 @@ impl Survey {
         let mut reasons = vec![format!("{name}: {slices:?} slices, as {why}").to_lowercase()];
         let mut spacings = Vec::new();
         let mut views = Vec::new();
+        let (mut apart, mut extents) = (Vec::new(), Vec::new());
         for grid in &grids {
             let oriented = crossmod_volume::space::reoriented_grid(grid, slices.orientation(grid)?);
             let (spacing, shape) = (oriented.spacing_mm(), oriented.shape());
             spacings.push(spacing[0].max(spacing[1]));
+            apart.push(spacing[2]);
+            extents.push(spacing[2] * shape[2] as f64);
             views.push(
                 (0..2)
                     .map(|a| spacing[a] * shape[a] as f64)
@@ -414,6 +494,8 @@ impl Survey {
             },
             spacing_mm: median(spacings.into_iter()),
             field_of_view_mm: median(views.into_iter()),
+            slice_mm: median(apart.into_iter()),
+            extent_mm: median(extents.into_iter()),
             reasons,
         })
     }
@@ -507,6 +589,40 @@ mod tests {
             orientation(SliceAxis::Thickest, "LPS", [9, 9, 1], [2.0, 2.0, 1.0]),
             "LPS"
         );
+    }
+
+    /// What volumes are cut into, of two modalities' slices (mm apart, mm in all).
+    #[test]
+    fn blocks_have_slices_enough() {
+        let survey = |slice_mm, extent_mm| Survey {
+            modality: Modality {
+                name: "MR".into(),
+                slices: SliceAxis::Axial,
+                standardise: Standardise::Percentiles {
+                    low: 1.0,
+                    high: 99.0,
+                },
+                typical_bounds: (0.0, 1.0),
+            },
+            spacing_mm: 1.0,
+            field_of_view_mm: 1.0,
+            slice_mm,
+            extent_mm,
+            reasons: Vec::new(),
+        };
+        let block = |surveys: &[Survey], pixel_mm, most| {
+            let surveys: Vec<&Survey> = surveys.iter().collect();
+            let (block, _) = Block::of(&surveys, pixel_mm, most, 8);
+            (block.slices, block.spacing_mm)
+        };
+        // The coarser of both, as far as the shorter reaches.
+        let both = [survey(2.0, 200.0), survey(4.0, 160.0)];
+        assert_eq!(block(&both, 1.0, 64), (40, 4.0));
+        // No closer than pixels are; no more than asked for.
+        assert_eq!(block(&both, 5.0, 64), (32, 5.0));
+        assert_eq!(block(&both, 1.0, 32), (32, 5.0));
+        // Twelve thick slices are made 24, which a discriminator can judge.
+        assert_eq!(block(&[survey(10.0, 120.0)], 1.0, 64), (24, 5.0));
     }
 
     #[test]

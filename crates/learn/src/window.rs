@@ -3,8 +3,8 @@
 mod files;
 pub mod planned;
 mod predict;
-mod slicewise;
 pub mod sliding;
+mod stack;
 mod translate;
 mod volume;
 

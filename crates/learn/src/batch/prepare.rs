@@ -43,16 +43,18 @@ pub fn prepare(image: Image, modality: &Modality, plan: &Plan) -> Result<Prepare
     })
 }
 
-/// The grid of the nets for an upright volume: its slices, at the working spacing or size.
+/// The grid of the nets for an upright volume: its slices, at the working spacing or size; in 3-D at
+/// the blocks' spacing along them, too.
 pub(super) fn working_grid(upright: &Grid, plan: &Plan) -> Result<Grid> {
     let (spacing, shape) = (upright.spacing_mm(), upright.shape());
     let in_plane = match plan.fit {
         Fit::Spacing => [plan.spacing_mm; 2],
         Fit::Slice => [0, 1].map(|axis| spacing[axis] * shape[axis] as f64 / plan.load as f64),
     };
+    let between = plan.block.as_ref().map_or(spacing[2], |b| b.spacing_mm);
     Ok(grid_with_spacing(
         upright,
-        [in_plane[0], in_plane[1], spacing[2]],
+        [in_plane[0], in_plane[1], between],
     )?)
 }
 

@@ -1,4 +1,4 @@
-//! Which slice a step sees, and its random patch: keyed by the step, so nothing needs saving.
+//! Which slice or block of slices a step sees, and its random patch: keyed by the step, so nothing needs saving.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use crossmod_volume::rng::{Rng, case_id};
@@ -30,16 +30,16 @@ pub struct Sampler {
 /// Patches of one domain.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
-    /// `[n, channels, patch, patch]`, in [-1, 1].
+    /// `[n, channels, depth, height, width]`, in [-1, 1].
     pub images: Vec<f32>,
-    /// `[n, patch, patch]` class indices, where the domain is labelled.
+    /// `[n, depth, height, width]` class indices, where the domain is labelled.
     pub classes: Option<Vec<u8>>,
     /// Number of patches.
     pub len: usize,
-    /// Slices of a patch: one and its neighbours.
+    /// Slices that are channels: one and its neighbours.
     pub channels: usize,
-    /// Side of a patch, pixels.
-    pub patch: usize,
+    /// Depth, height and width of a patch; the depth of slices is 1.
+    pub shape: [usize; 3],
 }
 
 impl Sampler {
@@ -76,19 +76,23 @@ impl Sampler {
     /// Where there are no slices; recipes refuse empty data before training.
     pub fn batch(&mut self, step: u64, n: usize) -> Batch {
         let (side, patch) = (self.slices.side(), self.patch);
-        let channels = self.slices.channels();
-        let mut images = Vec::with_capacity(n * channels * patch * patch);
+        let (channels, depth) = (self.slices.channels(), self.slices.depth());
+        let mut images = Vec::with_capacity(n * channels * depth * patch * patch);
         let mut classes = Vec::new();
         for i in 0..n as u64 {
             let item = step * n as u64 + i;
             let mut rng = Rng::new(self.seed, case_id(self.name) ^ item >> 32, item as u32);
             let index = self.choose(item, &mut rng);
             let draw = self.augment.draw(side, patch, &mut rng);
-            for plane in self.slices.planes(index) {
+            let place = match self.slices.places(index) {
+                1 => 0,
+                places => rng.below(places),
+            };
+            for plane in self.slices.planes(index, place) {
                 images.extend(draw.image(plane, side, patch));
             }
-            if let Some(labels) = self.slices.classes(index) {
-                classes.extend(draw.classes(labels, side, patch));
+            for plane in self.slices.classes(index, place).into_iter().flatten() {
+                classes.extend(draw.classes(plane, side, patch));
             }
         }
         let classes = (!classes.is_empty()).then_some(classes);
@@ -97,7 +101,7 @@ impl Sampler {
             classes,
             len: n,
             channels,
-            patch,
+            shape: [depth, patch, patch],
         }
     }
 
@@ -117,11 +121,24 @@ impl Sampler {
 }
 
 impl Batch {
-    /// The images on a device, `[n, channels, patch, patch]`.
+    /// The images on a device: `[n, channels, height, width]`, or as volumes (`D` = 5)
+    /// `[n, channels, depth, height, width]`.
+    ///
+    /// # Panics
+    /// Where images have more than one slice, which are no channels.
     #[must_use]
-    pub fn tensor(&self, device: &Device) -> Tensor<4> {
-        let shape = [self.len, self.channels, self.patch, self.patch];
-        Tensor::from_data(TensorData::new(self.images.clone(), shape), device)
+    pub fn tensor<const D: usize>(&self, device: &Device) -> Tensor<D> {
+        tensor(
+            self.images.clone(),
+            [self.len, self.channels],
+            self.shape,
+            device,
+        )
+    }
+
+    /// Pixels of a patch of one channel.
+    pub(crate) fn area(&self) -> usize {
+        self.shape.iter().product()
     }
 
     /// The class of every pixel of every patch.
@@ -130,4 +147,21 @@ impl Batch {
         let classes = self.classes.as_ref()?;
         Some(classes.iter().map(|&class| u16::from(class)).collect())
     }
+}
+
+/// Images on a device, of so many channels and so many planes, rows and columns each: as images
+/// (`D` = 4) of one plane, or as volumes (`D` = 5).
+///
+/// # Panics
+/// Where the values are not as many.
+pub(crate) fn tensor<const D: usize>(
+    values: Vec<f32>,
+    [n, channels]: [usize; 2],
+    shape: [usize; 3],
+    device: &Device,
+) -> Tensor<D> {
+    let mut dims = [n; D];
+    dims[1] = channels;
+    dims[2..].copy_from_slice(&shape[5 - D..]);
+    Tensor::from_data(TensorData::new(values, dims), device)
 }

@@ -63,7 +63,7 @@ impl Synseg {
                 classes: labelled.then(|| (0..area).map(|_| rng.below(classes) as u8).collect()),
                 len: 1,
                 channels: 1,
-                patch: rows,
+                shape: [1, rows, columns],
             }
         };
         Ok(Self {
@@ -102,7 +102,8 @@ impl Synseg {
 
 impl Subject for Synseg {
     fn save(&self, weights: &Path, inputs: &Path) -> Result<()> {
-        let size = [self.source.patch; 2];
+        let [_, rows, columns] = self.source.shape;
+        let size = [rows, columns];
         let classes = self.source.classes.iter().flatten().map(|&c| c.into());
         let arrays = vec![
             image_array("source", &size, &self.source.images),
@@ -121,9 +122,9 @@ impl Subject for Synseg {
     }
 
     fn infer(&mut self) -> Result<()> {
-        let side = self.target.patch;
+        let [_, rows, columns] = self.target.shape;
         let net = self.learner.segmentor().expect(SEGMENTS).valid();
-        let shape = [1, 1, side, side];
+        let shape = [1, 1, rows, columns];
         infer(
             |x| net.forward(x),
             &self.target.images,

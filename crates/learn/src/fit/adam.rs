@@ -125,7 +125,7 @@ mod tests {
 
     /// A net, and the gradients of a loss of it.
     fn net(width: usize, device: &Device) -> (PatchGan, NetGradients) {
-        let net = PatchGanConfig { width }.init(1, &mut Rng::new(1, 0, 0), device);
+        let net = PatchGanConfig { width }.init::<4>(1, &mut Rng::new(1, 0, 0), device);
         let x = Tensor::<4>::random([1, 1, 32, 32], Distribution::Default, device);
         let grads = net.forward(x).square().mean().backward();
         let grads = NetGradients::take(&net, grads);

@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn the_mean_follows_the_weights() -> Result<()> {
         let device = crate::device::cpu();
-        let net = |seed| PatchGanConfig { width: 1 }.init(1, &mut Rng::new(seed, 0, 0), &device);
+        let net =
+            |seed| PatchGanConfig { width: 1 }.init::<4>(1, &mut Rng::new(seed, 0, 0), &device);
         let (from, to) = (net(1), net(2));
         let first = |named: &[Named]| named[0].values[0];
         let [a, b] = [&from, &to].map(|net| first(&collect(net)));
@@ -89,7 +90,7 @@ mod tests {
         assert!((first(late.weights()) - (0.9 * a + 0.1 * b)).abs() < 1e-6);
         late.restore(average.weights(), Path::new("run"))?;
         assert_eq!(late.weights(), average.weights());
-        let wider = PatchGanConfig { width: 2 }.init(1, &mut Rng::new(1, 0, 0), &device);
+        let wider = PatchGanConfig { width: 2 }.init::<4>(1, &mut Rng::new(1, 0, 0), &device);
         assert!(late.restore(&collect(&wider), Path::new("run")).is_err());
         Ok(())
     }

@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn the_momentum_comes_back() -> Result<()> {
         let device = crate::device::cpu_training();
-        let net = PatchGanConfig { width: 1 }.init(1, &mut Rng::new(1, 0, 0), &device);
+        let net = PatchGanConfig { width: 1 }.init::<4>(1, &mut Rng::new(1, 0, 0), &device);
         let x = Tensor::<4>::random([1, 1, 32, 32], burn::tensor::Distribution::Default, &device);
         let step = |sgd: &mut Sgd, net: PatchGan| {
             let grads = net.forward(x.clone()).square().mean().backward();

@@ -37,8 +37,8 @@ pub struct ConvTransposed<const D: usize = 4> {
 struct Route(Walk);
 
 impl<const D: usize> Conv<D> {
-    /// A convolution from `channels[0]` to `channels[1]` channels, its kernel alike in all
-    /// directions.
+    /// A convolution from `channels[0]` to `channels[1]` channels, its kernel and its walk alike in
+    /// all directions.
     pub fn new(
         channels: [usize; 2],
         kernel: usize,
@@ -47,7 +47,7 @@ impl<const D: usize> Conv<D> {
         rng: &mut Rng,
         device: &Device,
     ) -> Self {
-        Self::along(channels, [kernel; 3], walk, init, rng, device)
+        Self::along(channels, [kernel; 3], alike::<D>(walk), init, rng, device)
     }
 
     /// The same with a kernel of its own length along depth (of volumes), height and width.
@@ -77,7 +77,7 @@ impl<const D: usize> Conv<D> {
     }
 }
 
-impl ConvTransposed {
+impl<const D: usize> ConvTransposed<D> {
     /// A doubling layer: kernel 3 (padding 1, output padding 1) or kernel 2 (no padding).
     pub fn new(
         channels: [usize; 2],
@@ -86,12 +86,10 @@ impl ConvTransposed {
         rng: &mut Rng,
         device: &Device,
     ) -> Self {
-        let walk = Walk::zero(2, kernel / 3);
+        let walk = alike::<D>(Walk::zero(2, kernel / 3));
         Self::along(channels, [kernel; 3], walk, init, rng, device)
     }
-}
 
-impl<const D: usize> ConvTransposed<D> {
     /// A layer with its own kernel and stride along depth (of volumes), height and width; see
     /// [`ops::conv_transpose`] for the paddings there can be.
     pub fn along(
@@ -120,6 +118,11 @@ impl<const D: usize> ConvTransposed<D> {
     pub fn forward(&self, x: Tensor<D>) -> Tensor<D> {
         ops::conv_transpose(x, self.weight.val(), self.bias.val(), self.walk.0)
     }
+}
+
+/// The walk over images, and over volumes the same along depth.
+fn alike<const D: usize>(walk: Walk) -> Walk {
+    if D == 5 { walk.deep() } else { walk }
 }
 
 /// The channels, then the kernel along as many axes as there are.

@@ -59,7 +59,7 @@ impl Generator3dConfig {
     pub fn init(&self, rng: &mut Rng, device: &Device) -> Generator3d {
         let features = |level: usize| self.width << level;
         let mut conv = |channels, stride| {
-            let walk = Walk::zero(stride, 1).deep();
+            let walk = Walk::zero(stride, 1);
             Conv::new(channels, 3, walk, Init::Normal(super::INIT_SD), rng, device)
         };
         let mut down = Vec::new();

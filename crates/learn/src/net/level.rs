@@ -28,10 +28,8 @@ struct NormedConv<const D: usize> {
 
 impl<const D: usize> NormedConv<D> {
     fn new(channels: [usize; 2], stride: usize, rng: &mut Rng, device: &Device) -> Self {
-        let walk = Walk::zero(stride, 1);
-        let walk = if D == 5 { walk.deep() } else { walk };
         Self {
-            conv: Conv::new(channels, 3, walk, Init::He, rng, device),
+            conv: Conv::new(channels, 3, Walk::zero(stride, 1), Init::He, rng, device),
             gamma: Param::from_tensor(Tensor::ones([channels[1]], device)),
             beta: Param::from_tensor(Tensor::zeros([channels[1]], device)),
         }

@@ -42,28 +42,20 @@ impl PatchGanConfig {
     /// The smallest side that leaves an output.
     pub const MIN_SIDE: usize = 24;
 
-    /// Builds the net for images of so many channels, weights from N(0, 0.02²).
+    /// Builds the net for images or volumes of so many channels, weights from N(0, 0.02²). Over
+    /// volumes its kernels are as long along depth (Zhang, Yang and Zheng, CVPR 2018).
     #[must_use]
-    pub fn init(&self, channels: usize, rng: &mut Rng, device: &Device) -> PatchGan {
-        self.build(channels, |stride| Walk::zero(stride, 1), rng, device)
-    }
-
-    /// The same net for one-channel volumes, its kernels as long along depth (Zhang, Yang and Zheng,
-    /// CVPR 2018).
-    #[must_use]
-    pub fn init_volumes(&self, rng: &mut Rng, device: &Device) -> PatchGan<5> {
-        self.build(1, |stride| Walk::zero(stride, 1).deep(), rng, device)
-    }
-
-    fn build<const D: usize>(
+    pub fn init<const D: usize>(
         &self,
         channels: usize,
-        walk: impl Fn(usize) -> Walk,
         rng: &mut Rng,
         device: &Device,
     ) -> PatchGan<D> {
         let (w, init) = (self.width, Init::Normal(super::INIT_SD));
-        let mut conv = |channels, stride| Conv::new(channels, 4, walk(stride), init, rng, device);
+        let mut conv = |channels, stride| {
+            let walk = Walk::zero(stride, 1);
+            Conv::new(channels, 4, walk, init, rng, device)
+        };
         PatchGan {
             first: conv([channels, w], 2),
             middle: vec![
@@ -78,7 +70,7 @@ impl PatchGanConfig {
 
 impl<const D: usize> PatchGan<D> {
     /// # Shapes
-    /// `[n, 1, (d,) h, w]` to a map of scores: `[n, 1, 30, 30]` for 256².
+    /// `[n, channels, (d,) h, w]` to a map of scores: `[n, 1, 30, 30]` for 256².
     #[must_use]
     pub fn forward(&self, x: Tensor<D>) -> Tensor<D> {
         let mut x = ops::pointwise(self.first.forward(x), Pointwise::LeakyRelu(SLOPE));
@@ -96,7 +88,7 @@ mod tests {
     #[test]
     fn published_parameter_count() {
         let device = crate::device::cpu();
-        let net = PatchGanConfig::default().init(1, &mut Rng::new(0, 0, 0), &device);
+        let net: PatchGan = PatchGanConfig::default().init(1, &mut Rng::new(0, 0, 0), &device);
         assert_eq!(net.num_params(), 2_762_689);
     }
 
@@ -104,7 +96,7 @@ mod tests {
     #[test]
     fn volumes_are_judged_alike() {
         let device = crate::device::cpu();
-        let net = PatchGanConfig { width: 2 }.init_volumes(&mut Rng::new(0, 0, 0), &device);
+        let net: PatchGan<5> = PatchGanConfig { width: 2 }.init(1, &mut Rng::new(0, 0, 0), &device);
         let conv = |ci: usize, co: usize| 64 * ci * co + co;
         let expected = conv(1, 2) + conv(2, 4) + conv(4, 8) + conv(8, 16) + conv(16, 1);
         assert_eq!(net.num_params(), expected);
@@ -115,7 +107,7 @@ mod tests {
     #[test]
     fn scores_are_30_by_30_for_256() {
         let device = crate::device::cpu();
-        let net = PatchGanConfig { width: 2 }.init(1, &mut Rng::new(0, 0, 0), &device);
+        let net: PatchGan = PatchGanConfig { width: 2 }.init(1, &mut Rng::new(0, 0, 0), &device);
         let side = |s| net.forward(Tensor::zeros([1, 1, s, s], &device)).dims();
         assert_eq!(side(256), [1, 1, 30, 30]);
         assert_eq!(side(PatchGanConfig::MIN_SIDE), [1, 1, 1, 1]);

@@ -42,14 +42,15 @@ pub enum Head {
     Linear,
 }
 
-/// A ResNet from `in` to `out` channels at the same size, which must be a multiple of 4.
+/// A ResNet from `in` to `out` channels at the same size, which must be a multiple of 4, of images
+/// (`D` = 4) or, its kernels as long along depth, of volumes (`D` = 5).
 #[derive(Module, Debug)]
-pub struct ResNet {
-    stem: Conv,
-    down: Vec<Conv>,
-    blocks: Vec<Block>,
-    up: Vec<ConvTransposed>,
-    head: Conv,
+pub struct ResNet<const D: usize = 4> {
+    stem: Conv<D>,
+    down: Vec<Conv<D>>,
+    blocks: Vec<Block<D>>,
+    up: Vec<ConvTransposed<D>>,
+    head: Conv<D>,
     #[module(skip)]
     end: End,
 }
@@ -58,16 +59,16 @@ pub struct ResNet {
 struct End(Head);
 
 #[derive(Module, Debug)]
-struct Block {
-    first: Conv,
-    second: Conv,
+struct Block<const D: usize> {
+    first: Conv<D>,
+    second: Conv<D>,
 }
 
 /// The last block that is tapped, from 1.
 const DEEPEST: usize = 5;
 
-impl Block {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+impl<const D: usize> Block<D> {
+    fn forward(&self, x: Tensor<D>) -> Tensor<D> {
         let inner = ops::instance_norm(self.first.forward(x.clone()), Activation::Relu);
         ops::instance_norm_add(self.second.forward(inner), x)
     }
@@ -83,7 +84,13 @@ impl ResNetConfig {
 
     /// Builds the net with weights from N(0, 0.02²).
     #[must_use]
-    pub fn init(&self, channels: [usize; 2], head: Head, rng: &mut Rng, device: &Device) -> ResNet {
+    pub fn init<const D: usize>(
+        &self,
+        channels: [usize; 2],
+        head: Head,
+        rng: &mut Rng,
+        device: &Device,
+    ) -> ResNet<D> {
         let (w, init) = (self.width, Init::Normal(super::INIT_SD));
         let reflect = |kernel| Walk::same(kernel, Padding::Reflect);
         let half = Walk::zero(2, 1);
@@ -110,14 +117,16 @@ impl ResNetConfig {
 impl ResNet {
     /// Sizes the net takes: multiples of this.
     pub const MULTIPLE: usize = 4;
+}
 
+impl<const D: usize> ResNet<D> {
     /// What the encoder sees: the image, the maps after each halving, after the first block and
     /// after the fifth or the last; the taps of CUT (Park et al., arXiv:2007.15651, and its code).
     ///
     /// # Shapes
-    /// `[n, in, h, w]` to [`ResNetConfig::tap_channels`] channels each, at their own sizes.
+    /// `[n, in, (d,) h, w]` to [`ResNetConfig::tap_channels`] channels each, at their own sizes.
     #[must_use]
-    pub fn taps(&self, x: Tensor<4>) -> Vec<Tensor<4>> {
+    pub fn taps(&self, x: Tensor<D>) -> Vec<Tensor<D>> {
         let relu = |x| ops::instance_norm(x, Activation::Relu);
         let mut taps = vec![x.clone()];
         let mut x = relu(self.stem.forward(x));
@@ -136,9 +145,9 @@ impl ResNet {
     }
 
     /// # Shapes
-    /// `[n, in, h, w]` to `[n, out, h, w]`, h and w multiples of 4 and at least 8.
+    /// `[n, in, (d,) h, w]` to `[n, out, (d,) h, w]`, sizes multiples of 4 and at least 8.
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<D>) -> Tensor<D> {
         let relu = |x| ops::instance_norm(x, Activation::Relu);
         let mut x = relu(self.stem.forward(x));
         for down in &self.down {
@@ -163,7 +172,7 @@ mod tests {
     use super::*;
 
     fn parameters(channels: [usize; 2]) -> usize {
-        let net = ResNetConfig::default().init(
+        let net: ResNet = ResNetConfig::default().init(
             channels,
             Head::Tanh,
             &mut Rng::new(0, 0, 0),
@@ -183,7 +192,7 @@ mod tests {
         let device = crate::device::cpu();
         for blocks in [1, 2, 6] {
             let config = ResNetConfig { width: 3, blocks };
-            let net = config.init([1, 1], Head::Tanh, &mut Rng::new(1, 0, 0), &device);
+            let net: ResNet = config.init([1, 1], Head::Tanh, &mut Rng::new(1, 0, 0), &device);
             let taps = net.taps(Tensor::ones([1, 1, 16, 24], &device));
             let channels: Vec<usize> = taps.iter().map(|tap| tap.dims()[1]).collect();
             assert_eq!(channels, config.tap_channels());
@@ -203,5 +212,24 @@ mod tests {
         let y = net.forward(x);
         assert_eq!(y.dims(), [2, 3, 12, 20]);
         assert!(y.abs().max().into_scalar::<f32>() <= 1.0);
+    }
+
+    /// By hand: of volumes a kernel has a third axis as long; the size is kept.
+    #[test]
+    fn volumes_are_translated_alike() {
+        let device = crate::device::cpu();
+        let config = ResNetConfig {
+            width: 2,
+            blocks: 1,
+        };
+        let net: ResNet<5> = config.init([1, 1], Head::Tanh, &mut Rng::new(1, 0, 0), &device);
+        let conv = |ci: usize, co: usize, k: usize| ci * co * k.pow(3) + co;
+        let halves = conv(2, 4, 3) + conv(4, 8, 3);
+        let doubles = conv(8, 4, 3) + conv(4, 2, 3);
+        let expected = conv(1, 2, 7) + halves + 2 * conv(8, 8, 3) + doubles + conv(2, 1, 7);
+        assert_eq!(net.num_params(), expected);
+        let y = net.forward(Tensor::ones([1, 1, 8, 12, 16], &device));
+        assert_eq!(y.dims(), [1, 1, 8, 12, 16]);
+        assert_eq!(net.taps(y)[3].dims(), [1, 8, 2, 3, 4]);
     }
 }

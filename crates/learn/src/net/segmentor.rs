@@ -44,23 +44,28 @@ impl Default for SegmentorConfig {
     }
 }
 
-/// A net from images to class logits.
+/// A net from images (`D` = 4) or volumes (`D` = 5) to class logits.
 #[derive(Module, Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "a training holds one, and its parameters are elsewhere"
 )]
-pub enum Segmentor {
+pub enum Segmentor<const D: usize = 4> {
     /// See [`ResNet`].
-    ResNet(ResNet),
+    ResNet(ResNet<D>),
     /// See [`UNet`].
-    UNet(UNet),
+    UNet(UNet<D>),
 }
 
 impl SegmentorConfig {
     /// Builds the segmentor of images of so many channels, for so many classes, background included.
     #[must_use]
-    pub fn init(&self, channels: [usize; 2], rng: &mut Rng, device: &Device) -> Segmentor {
+    pub fn init<const D: usize>(
+        &self,
+        channels: [usize; 2],
+        rng: &mut Rng,
+        device: &Device,
+    ) -> Segmentor<D> {
         match self.kind {
             SegmentorKind::ResNet9 => {
                 let head = if self.bounded_logits {
@@ -84,11 +89,11 @@ impl SegmentorConfig {
     }
 }
 
-impl Segmentor {
+impl<const D: usize> Segmentor<D> {
     /// # Shapes
-    /// `[n, 1, h, w]` to logits `[n, classes, h, w]`.
+    /// `[n, channels, (d,) h, w]` to logits `[n, classes, (d,) h, w]`.
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    pub fn forward(&self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::ResNet(net) => net.forward(x),
             Self::UNet(net) => net.forward(x),

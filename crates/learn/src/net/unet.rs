@@ -1,8 +1,9 @@
-//! A 2-D U-Net segmentor with instance norm.
+//! A U-Net segmentor with instance norm, of slices or of volumes.
 //!
 //! Ronneberger et al. (arXiv:1505.04597) in nnU-Net's dress (Isensee et al.,
 //! doi:10.1038/s41592-020-01008-z): two 3×3 convolutions a level, instance norm with affine,
-//! LeakyReLU 0.01, stride-2 convolution down, transposed 2×2 up.
+//! LeakyReLU 0.01, stride-2 convolution down, transposed 2×2 up; over volumes kernels are as long
+//! along depth.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -37,19 +38,24 @@ impl Default for UNetConfig {
     }
 }
 
-/// An encoder-decoder with skips, from one channel to `classes` logits.
+/// An encoder-decoder with skips, from images (`D` = 4) or volumes (`D` = 5) to `classes` logits.
 #[derive(Module, Debug)]
-pub struct UNet {
-    encoder: Vec<Level>,
-    up: Vec<ConvTransposed>,
-    decoder: Vec<Level>,
-    head: Conv,
+pub struct UNet<const D: usize = 4> {
+    encoder: Vec<Level<D>>,
+    up: Vec<ConvTransposed<D>>,
+    decoder: Vec<Level<D>>,
+    head: Conv<D>,
 }
 
 impl UNetConfig {
     /// Builds the net of images of so many channels, for so many classes, with He's initial weights.
     #[must_use]
-    pub fn init(&self, [inputs, classes]: [usize; 2], rng: &mut Rng, device: &Device) -> UNet {
+    pub fn init<const D: usize>(
+        &self,
+        [inputs, classes]: [usize; 2],
+        rng: &mut Rng,
+        device: &Device,
+    ) -> UNet<D> {
         let widths: Vec<usize> = (0..self.levels)
             .map(|l| (self.width << l).min(self.max_width))
             .collect();
@@ -91,13 +97,13 @@ impl UNetConfig {
     }
 }
 
-impl UNet {
+impl<const D: usize> UNet<D> {
     /// # Shapes
-    /// `[n, 1, h, w]` to logits `[n, classes, h, w]`; h and w multiples of
+    /// `[n, channels, (d,) h, w]` to logits `[n, classes, (d,) h, w]`; sizes multiples of
     /// [`UNetConfig::multiple`].
     #[must_use]
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let mut skips: Vec<Tensor<4>> = Vec::with_capacity(self.encoder.len());
+    pub fn forward(&self, x: Tensor<D>) -> Tensor<D> {
+        let mut skips: Vec<Tensor<D>> = Vec::with_capacity(self.encoder.len());
         let mut x = x;
         for level in &self.encoder {
             x = level.forward(x);
@@ -129,7 +135,10 @@ mod tests {
         };
         let net = config.init([1, 3], &mut Rng::new(1, 0, 0), &device);
         assert_eq!(config.multiple(), 8);
-        let y = net.forward(Tensor::ones([2, 1, 16, 24], &device));
+        let y = net.forward(Tensor::<4>::ones([2, 1, 16, 24], &device));
         assert_eq!(y.dims(), [2, 3, 16, 24]);
+        let net = config.init([1, 3], &mut Rng::new(1, 0, 0), &device);
+        let y = net.forward(Tensor::<5>::ones([1, 1, 8, 16, 24], &device));
+        assert_eq!(y.dims(), [1, 3, 8, 16, 24]);
     }
 }

@@ -58,7 +58,7 @@ impl UNet3dConfig {
         for pair in self.features.windows(2).rev() {
             decoder.push(Level::new([pair[0] + pair[1], pair[0]], 1, rng, device));
         }
-        let pointwise = Walk::zero(1, 0).deep();
+        let pointwise = Walk::zero(1, 0);
         UNet3d {
             encoder,
             decoder,

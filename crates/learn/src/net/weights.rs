@@ -208,7 +208,7 @@ mod tests {
             width: 2,
             blocks: 1,
         };
-        let build = |seed| config.init([1, 1], Head::Tanh, &mut Rng::new(seed, 0, 0), &device);
+        let build = |seed| config.init::<4>([1, 1], Head::Tanh, &mut Rng::new(seed, 0, 0), &device);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("w.safetensors");
         let (net, other) = (build(1), build(2));
@@ -227,8 +227,8 @@ mod tests {
     #[test]
     fn weights_of_another_net_are_refused() {
         let device = crate::device::cpu();
-        let small = PatchGanConfig { width: 2 }.init(1, &mut Rng::new(1, 0, 0), &device);
-        let large = PatchGanConfig { width: 4 }.init(1, &mut Rng::new(1, 0, 0), &device);
+        let small = PatchGanConfig { width: 2 }.init::<4>(1, &mut Rng::new(1, 0, 0), &device);
+        let large = PatchGanConfig { width: 4 }.init::<4>(1, &mut Rng::new(1, 0, 0), &device);
         let error = fill(large, &collect(&small), &device, Path::new("w")).expect_err("refused");
         assert!(error.to_string().contains("another size"), "{error}");
     }

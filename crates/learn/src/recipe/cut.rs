@@ -60,28 +60,28 @@ impl Default for ContrastConfig {
 
 /// The nets that one optimiser moves.
 #[derive(Module, Debug)]
-struct Makers {
-    to_target: ResNet,
+struct Makers<const D: usize> {
+    to_target: ResNet<D>,
     projector: Projector,
 }
 
-/// CUT in training.
+/// CUT in training, of slices (`D` = 4) or, beyond the paper, of volumes (`D` = 5).
 #[derive(Debug)]
-pub struct Cut {
-    makers: Makers,
+pub struct Cut<const D: usize = 4> {
+    makers: Makers<D>,
     adam: Adam,
-    judge: Judge<4>,
+    judge: Judge<D>,
     contrast: ContrastConfig,
     loss: LossConfig,
     source: Sampler,
     target: Sampler,
     batch: usize,
-    guard: Option<Guard>,
+    guard: Option<Guard<D>>,
     seed: u64,
     device: Device,
 }
 
-impl Cut {
+impl<const D: usize> Cut<D> {
     /// Builds the nets from the recipe's seed.
     #[must_use]
     pub fn new(
@@ -127,9 +127,9 @@ impl Cut {
     /// The mean contrastive loss over the taps between an image and its translation.
     fn contrast(
         &self,
-        makers: &Makers,
-        image: Tensor<4>,
-        translation: Tensor<4>,
+        makers: &Makers<D>,
+        image: Tensor<D>,
+        translation: Tensor<D>,
         rng: &mut Rng,
     ) -> Tensor<1> {
         let Makers {
@@ -140,8 +140,8 @@ impl Cut {
         let taps = of_image.len() as f32;
         let mut total: Option<Tensor<1>> = None;
         for (tap, (image, translation)) in of_image.into_iter().zip(of_translation).enumerate() {
-            let [_, _, h, w] = image.dims();
-            let places = some_of(h * w, self.contrast.places, rng);
+            let size = image.dims()[2..].iter().product();
+            let places = some_of(size, self.contrast.places, rng);
             let image = projector.forward(tap, image, &places);
             let translation = projector.forward(tap, translation, &places);
             let loss = patch_nce(translation, image, self.contrast.temperature);
@@ -156,11 +156,11 @@ impl Cut {
     /// The translator's loss and its translation; the discriminator is fixed.
     fn forward(
         &self,
-        makers: &Makers,
+        makers: &Makers<D>,
         x: &Batch,
         y: &Batch,
         step: u64,
-    ) -> (Tensor<4>, Tensor<1>, Losses) {
+    ) -> (Tensor<D>, Tensor<1>, Losses) {
         let mut rng = Rng::new(self.seed, case_id("places"), step as u32);
         let (x, y) = (x.tensor(&self.device), y.tensor(&self.device));
         let judge = self.judge.net.clone().no_grad();
@@ -192,7 +192,7 @@ fn some_of(n: usize, wanted: usize, rng: &mut Rng) -> Vec<i32> {
     all.into_iter().map(|place| place as i32).collect()
 }
 
-impl Trainable for Cut {
+impl<const D: usize> Trainable for Cut<D> {
     fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
         let x = self.source.batch(step, self.batch);
         let y = self.target.batch(step, self.batch);
@@ -265,6 +265,13 @@ mod tests {
     use crate::recipe::Kind;
 
     fn tiny(contrast: ContrastConfig) -> Cut {
+        tiny_of(contrast, |slices| slices)
+    }
+
+    fn tiny_of<const D: usize>(
+        contrast: ContrastConfig,
+        samples: impl Fn(Slices) -> Slices,
+    ) -> Cut<D> {
         let recipe = Recipe {
             kind: Kind::Cut,
             batch: 2,
@@ -279,7 +286,7 @@ mod tests {
         let sampler = |name| {
             let mut rng = Rng::new(3, case_id(name), 0);
             let image = |_| (0..1024).map(|_| rng.uniform(-1.0, 1.0)).collect();
-            let slices = Slices::of(32, (0..3).map(image).collect());
+            let slices = samples(Slices::of(32, (0..25).map(image).collect()));
             let augment = AugmentConfig::default();
             Sampler::new(slices, Order::Shuffled, augment, 32, 1, name)
         };
@@ -327,7 +334,12 @@ mod tests {
 
     #[test]
     fn a_step_moves_all_nets_and_its_state_comes_back() -> Result<()> {
-        let mut cut = tiny(few());
+        comes_back(|| tiny(few()))?;
+        comes_back(|| tiny_of::<5>(few(), |slices| slices.in_blocks(24)))
+    }
+
+    fn comes_back<const D: usize>(new: impl Fn() -> Cut<D>) -> Result<()> {
+        let mut cut = new();
         let before = (collect(&cut.makers), collect(&cut.judge.net));
         cut.step(0, 1e-3)?;
         assert_ne!(collect(&cut.makers), before.0);
@@ -339,7 +351,7 @@ mod tests {
             arrays: cut.state(),
             ..State::default()
         };
-        let mut other = tiny(few());
+        let mut other = new();
         other.restore(&state, &run)?;
         assert_eq!(cut.step(1, 1e-3)?, other.step(1, 1e-3)?);
         assert_eq!(cut.weights(), other.weights());

@@ -60,20 +60,20 @@ const NEVER: u64 = 1 << 40;
 type Nets = Vec<(String, Vec<Named>)>;
 
 /// The nets that are looked at.
-pub(crate) struct Watched<'a> {
-    pub(crate) to_target: &'a ResNet,
-    pub(crate) to_source: Option<&'a ResNet>,
-    pub(crate) segmentor: Option<&'a Segmentor>,
+pub(crate) struct Watched<'a, const D: usize> {
+    pub(crate) to_target: &'a ResNet<D>,
+    pub(crate) to_source: Option<&'a ResNet<D>>,
+    pub(crate) segmentor: Option<&'a Segmentor<D>>,
 }
 
 /// Watches a training.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct Guard<const D: usize> {
     config: GuardConfig,
     names: Vec<String>,
     source: Batch,
     target: Batch,
-    learning: Option<Learning>,
+    learning: Option<Learning<D>>,
     best: Option<(f32, Nets)>,
     notes: Vec<String>,
     /// Of each kind of trouble whether it was said and is not over.
@@ -81,7 +81,7 @@ pub(crate) struct Guard {
     device: Device,
 }
 
-impl Guard {
+impl<const D: usize> Guard<D> {
     /// A guard over translators between what two samplers give; none where the recipe wants none.
     pub(crate) fn new(
         config: &GuardConfig,
@@ -111,7 +111,7 @@ impl Guard {
 
     /// What says whether a batch keeps its structures, where one that does not is not to train the
     /// segmentor.
-    pub(crate) fn structure(&self) -> Option<&Structure> {
+    pub(crate) fn structure(&self) -> Option<&Structure<D>> {
         let learning = self.learning.as_ref().filter(|_| self.config.drop_lost);
         learning.map(|learning| &learning.structure)
     }
@@ -131,19 +131,19 @@ impl Guard {
     pub(crate) fn look(
         &mut self,
         step: u64,
-        nets: Watched<'_>,
+        nets: Watched<'_, D>,
         weights: impl Fn() -> Nets,
     ) -> Losses {
         if !(step + 1).is_multiple_of(self.config.every) {
             return Losses::new();
         }
         let (x, y) = (&self.source, &self.target);
-        let image = |batch: &Batch| batch.tensor(&self.device);
-        let fixed = |net: &ResNet| burn::module::Module::no_grad(net.clone());
+        let image = |batch: &Batch| batch.tensor::<D>(&self.device);
+        let fixed = |net: &ResNet<D>| burn::module::Module::no_grad(net.clone());
         let to_target = fixed(nets.to_target);
         let fake = to_target.forward(image(x));
         let translation = ops::values(fake.clone());
-        let area = x.channels * x.patch * x.patch;
+        let area = x.channels * x.area();
         let inversion = inversion(&x.images, &translation, &y.images);
         let change = difference(&x.images, &translation);
         let diversity = spread(&translation, area) / spread(&x.images, area).max(1e-6);
@@ -155,12 +155,12 @@ impl Guard {
         let mut worst = None;
         if let (Some(learning), Some(truth)) = (&self.learning, &x.classes) {
             let structure = &learning.structure;
-            let before = structure.counts(&x.images, x.patch, truth);
-            let synthetic = structure.counts(&translation, x.patch, truth);
+            let before = structure.counts(&x.images, x.shape, truth);
+            let synthetic = structure.counts(&translation, x.shape, truth);
             found.push(("guard_synthetic", synthetic.mean_dice() as f32));
             if let Some(to_source) = nets.to_source {
                 let back = ops::values(fixed(to_source).forward(fake.clone()));
-                worst = before.worst(&structure.counts(&back, x.patch, truth));
+                worst = before.worst(&structure.counts(&back, x.shape, truth));
             }
         }
         if let Some((_, share)) = worst {

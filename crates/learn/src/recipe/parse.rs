@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use super::{BUILT_IN, Kind, PseudoRecipe, Recipe, ShapeRecipe, StagesRecipe};
 use crate::fit::RunFolder;
 use crate::segment::SegmentRecipe;
+use crate::segment::plan::Dims;
 use crate::{Error, Result};
 
 /// What a recipe file describes.
@@ -135,10 +136,12 @@ impl Recipe {
 
 impl Readable for Recipe {
     fn template() -> Option<Self> {
-        Some(Self {
+        let mut full = Self {
             translate: Some(PathBuf::new()),
             ..Self::default()
-        })
+        };
+        full.plan.dims = Dims::TwoAndHalf { context: 1 };
+        Some(full)
     }
 
     fn check(self) -> Result<Self> {

@@ -50,6 +50,7 @@ mod tests {
         let run = RunFolder::create(folder.path())?;
         run.write_toml("recipe.toml", &Recipe::default())?;
         let plan = "fit = \"spacing\"\nspacing_mm = 1.5\npatch = 64\nload = 72\nreasons = []\n\
+                    dims = { kind = \"2d\" }\n\
                     classes = [{ value = 0, name = \"background\" }, { value = 1, name = \"a\" }]\n";
         let with = |from: &str, to: &str| {
             assert!(plan.contains(from), "{from}");
@@ -65,6 +66,8 @@ mod tests {
             ("72", "60", "load"),
             ("value = 1", "value = 0", "classes"),
             ("patch", "pach", "pach"),
+            ("\"2d\"", "\"2.5d\", context = 16", "dims.context"),
+            ("\"2d\"", "\"3d\"", "block"),
         ] {
             let error = with(from, to).expect_err(to);
             assert!(

@@ -14,6 +14,7 @@ use crate::fit::{Budget, RunFolder, Summary, Trainable};
 use crate::net::PatchGanConfig;
 use crate::plan::{Class, Modality, Plan, Sample};
 use crate::segment::Postprocessing;
+use crate::segment::plan::Dims;
 use crate::window::{Direction, SliceTranslator};
 use crate::{Error, Progress, Result};
 
@@ -52,8 +53,8 @@ impl Launch for Recipe {
         data.used()
     }
 
-    fn plan(&self, data: &Data, processor: &Processor) -> Result<Plan> {
-        data.plan(self, processor)
+    fn plan(&self, data: &Data, _: &Processor) -> Result<Plan> {
+        data.plan(self)
     }
 
     fn reasons(plan: &Plan) -> &[String] {
@@ -163,9 +164,10 @@ impl Data {
         })
     }
 
-    fn plan(&self, recipe: &Recipe, processor: &Processor) -> Result<Plan> {
-        if let Some(translator) = translator(recipe, processor)? {
-            return self.plan_of(&translator, recipe);
+    fn plan(&self, recipe: &Recipe) -> Result<Plan> {
+        if let Some(run) = &recipe.translate {
+            let (_, plan) = Recipe::of_run(&RunFolder::open(run)?)?;
+            return self.plan_of(plan, recipe);
         }
         fn sample((dataset, cases): &(Dataset, Vec<Case>)) -> Sample<'_> {
             Sample { dataset, cases }
@@ -180,8 +182,7 @@ impl Data {
     }
 
     /// The plan of what another run translates: images are prepared as they were for it.
-    fn plan_of(&self, translator: &SliceTranslator, recipe: &Recipe) -> Result<Plan> {
-        let mut plan = translator.plan().clone();
+    fn plan_of(&self, mut plan: Plan, recipe: &Recipe) -> Result<Plan> {
         let multiple = recipe.multiple();
         if !plan.patch.is_multiple_of(multiple) {
             return Err(Error::Recipe(format!(
@@ -201,13 +202,32 @@ impl Data {
     }
 
     fn build(&self, recipe: &Recipe, plan: &Plan, processor: &Processor) -> Result<Built> {
-        if self.kind.translates() && plan.patch < PatchGanConfig::MIN_SIDE {
+        let slices = plan.block.as_ref().map(|block| block.slices);
+        let least = slices.unwrap_or(plan.patch).min(plan.patch);
+        if self.kind.translates() && least < PatchGanConfig::MIN_SIDE {
             return Err(Error::Recipe(format!(
-                "expected a patch of at least {} pixels for the discriminator, found {}",
+                "expected a patch of at least {} pixels along every axis for the discriminator, \
+                 found {least}",
                 PatchGanConfig::MIN_SIDE,
-                plan.patch
             )));
         }
+        match plan.dims {
+            Dims::Three => self.build_of::<5>(recipe, plan, processor),
+            Dims::Two | Dims::TwoAndHalf { .. } => self.build_of::<4>(recipe, plan, processor),
+        }
+    }
+
+    /// Nets of slices (`D` = 4) or of volumes (`D` = 5).
+    fn build_of<const D: usize>(
+        &self,
+        recipe: &Recipe,
+        plan: &Plan,
+        processor: &Processor,
+    ) -> Result<Built> {
+        let run = recipe.translate.as_deref();
+        let translator = run
+            .map(|run| SliceTranslator::<D>::load(run, Direction::SourceToTarget, processor))
+            .transpose()?;
         let sampler = |data: &Option<(Dataset, Vec<Case>)>,
                        modality: &Option<Modality>,
                        labelled: bool,
@@ -219,14 +239,12 @@ impl Data {
                 )));
             };
             let mut slices = Slices::load(cases, modality, plan, labelled)?;
-            if let Some(translator) = translator(recipe, processor)? {
+            if let Some(translator) = &translator {
                 let side = slices.side();
                 if recipe.guard.every > 0 && recipe.guard.drop_lost {
-                    slices.keep(|image, classes| {
-                        classes.is_none_or(|classes| translator.keeps(image, side, classes))
-                    });
+                    slices.keep(|excerpts| translator.keeps(excerpts, side));
                 }
-                slices = slices.map(|slice| translator.translate_slice(slice, side));
+                slices = slices.map(|case| translator.translate_slices(case, side));
             }
             if slices.is_empty() {
                 return Err(Error::data(
@@ -254,9 +272,15 @@ impl Data {
                 let target = sampler(target, &plan.target, false, Order::Random, "target")?;
                 let samples = source.slices().len().max(target.slices().len());
                 let model: Box<dyn Trainable> = if self.kind == Kind::Cut {
-                    Box::new(Cut::new(recipe, source, target, &plan.classes, processor))
+                    Box::new(Cut::<D>::new(
+                        recipe,
+                        source,
+                        target,
+                        &plan.classes,
+                        processor,
+                    ))
                 } else {
-                    Box::new(SynSeg::new(
+                    Box::new(SynSeg::<D>::new(
                         recipe,
                         source,
                         target,
@@ -274,7 +298,7 @@ impl Data {
                 };
                 let slices = sampler.slices().len();
                 Built {
-                    model: Box::new(Supervised::new(recipe, sampler, classes, processor)),
+                    model: Box::new(Supervised::<D>::new(recipe, sampler, classes, processor)),
                     samples: slices,
                 }
             }
@@ -297,13 +321,6 @@ impl Data {
 fn is_plain(dataset: &Dataset) -> bool {
     let labelled = dataset.training.iter().all(|case| case.label.is_some());
     labelled && plain_labels(dataset).is_ok()
-}
-
-/// The translator that a recipe's images go through first, where it names one.
-fn translator(recipe: &Recipe, processor: &Processor) -> Result<Option<SliceTranslator>> {
-    let run = recipe.translate.as_deref();
-    run.map(|run| SliceTranslator::load(run, Direction::SourceToTarget, processor))
-        .transpose()
 }
 
 /// That every voxel has one class, which is known: the recipes' losses count all of them.

@@ -1,11 +1,11 @@
 //! Whether anatomy survives translation: a small segmentor of source images, trained on the real
 //! ones beside the translators, and asked about what comes back of a translation.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use crossmod_volume::rng::{Rng, case_id};
 
 use super::synseg::scalar;
-use crate::batch::Batch;
+use crate::batch::{Batch, tensor};
 use crate::fit::{Adam, AdamConfig, NetGradients, RunFolder, State};
 use crate::loss::cross_entropy_dice;
 use crate::net::weights::{Named, collect, fill};
@@ -21,11 +21,11 @@ pub(crate) const LOST: f64 = 0.5;
 /// The name of its weights in a run.
 pub(crate) const STRUCTURE: &str = "structure";
 
-/// The segmentor.
+/// The segmentor, of images (`D` = 4) or volumes (`D` = 5).
 #[derive(Debug)]
-pub(crate) struct Structure {
-    net: UNet,
-    /// Slices of an image, and classes.
+pub(crate) struct Structure<const D: usize> {
+    net: UNet<D>,
+    /// Channels of an image, and classes.
     channels: [usize; 2],
     device: Device,
 }
@@ -87,7 +87,7 @@ fn size() -> UNetConfig {
     }
 }
 
-impl Structure {
+impl<const D: usize> Structure<D> {
     fn new(channels: [usize; 2], seed: u64, device: &Device) -> Self {
         let mut rng = Rng::new(seed, case_id(STRUCTURE), 0);
         Self {
@@ -115,14 +115,12 @@ impl Structure {
         Ok(Some(Self { net, ..new }))
     }
 
-    /// What it finds in images of side `side`, against what is true.
-    pub(crate) fn counts(&self, images: &[f32], side: usize, truth: &[u8]) -> Counts {
-        let [slices, classes] = self.channels;
-        let n = images.len() / (slices * side * side);
-        let data = TensorData::new(images.to_vec(), [n, slices, side, side]);
-        let net = self.net.clone();
-        let logits =
-            burn::module::Module::no_grad(net).forward(Tensor::from_data(data, &self.device));
+    /// What it finds in images of so many planes, rows and columns, against what is true.
+    pub(crate) fn counts(&self, images: &[f32], shape: [usize; 3], truth: &[u8]) -> Counts {
+        let [channels, classes] = self.channels;
+        let n = images.len() / (channels * shape.iter().product::<usize>());
+        let images = tensor::<D>(images.to_vec(), [n, channels], shape, &self.device);
+        let logits = burn::module::Module::no_grad(self.net.clone()).forward(images);
         Counts::of(classes, &most_likely(logits), truth)
     }
 
@@ -132,8 +130,8 @@ impl Structure {
     /// Where the batch has no classes.
     pub(crate) fn keeps(&self, back: &[f32], batch: &Batch) -> bool {
         let truth = batch.classes.as_ref().expect("a labelled batch");
-        let before = self.counts(&batch.images, batch.patch, truth);
-        let after = self.counts(back, batch.patch, truth);
+        let before = self.counts(&batch.images, batch.shape, truth);
+        let after = self.counts(back, batch.shape, truth);
         before.worst(&after).is_none_or(|(_, share)| share >= LOST)
     }
 }
@@ -157,13 +155,13 @@ pub(crate) fn most_likely<const D: usize>(logits: Tensor<D>) -> Vec<usize> {
 
 /// The segmentor in training.
 #[derive(Debug)]
-pub(crate) struct Learning {
-    pub(crate) structure: Structure,
+pub(crate) struct Learning<const D: usize> {
+    pub(crate) structure: Structure<D>,
     adam: Adam,
     rate: f32,
 }
 
-impl Learning {
+impl<const D: usize> Learning<D> {
     pub(crate) fn new(channels: [usize; 2], seed: u64, device: &Device) -> Self {
         let structure = Structure::new(channels, seed, device);
         // A usual rate for supervised nets, whatever the recipe's is.
@@ -248,9 +246,9 @@ mod tests {
             classes: Some(pixels.map(|i| u8::from(inside(i))).collect()),
             len: 1,
             channels: 1,
-            patch: side,
+            shape: [1, side, side],
         };
-        let mut learning = Learning::new([1, 2], 1, &crate::device::cpu_training());
+        let mut learning = Learning::<4>::new([1, 2], 1, &crate::device::cpu_training());
         let first = learning.learn(&batch);
         let last = (0..60).map(|_| learning.learn(&batch)).last();
         assert!(last.is_some_and(|last| last < 0.5 * first));

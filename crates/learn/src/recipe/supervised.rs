@@ -34,7 +34,7 @@ impl SegmentationCriterion {
     ///
     /// # Panics
     /// Where the batch has no classes; samplers of labelled slices always give them.
-    pub(super) fn loss(&self, logits: Tensor<4>, batch: &Batch) -> Tensor<1> {
+    pub(super) fn loss<const D: usize>(&self, logits: Tensor<D>, batch: &Batch) -> Tensor<1> {
         let truth = batch.truth().unwrap_or_default();
         match self.kind {
             SegmentationLoss::CrossEntropy => cross_entropy(logits, truth, &self.weights),
@@ -44,10 +44,10 @@ impl SegmentationCriterion {
     }
 }
 
-/// A segmentor in training on one domain.
+/// A segmentor in training on one domain, of slices (`D` = 4) or volumes (`D` = 5).
 #[derive(Debug)]
-pub struct Supervised {
-    segmentor: Segmentor,
+pub struct Supervised<const D: usize = 4> {
+    segmentor: Segmentor<D>,
     adam: Adam,
     sampler: Sampler,
     criterion: SegmentationCriterion,
@@ -55,7 +55,7 @@ pub struct Supervised {
     device: Device,
 }
 
-impl Supervised {
+impl<const D: usize> Supervised<D> {
     /// Builds the segmentor from the recipe's seed: the same as [`super::SynSeg`] starts from.
     #[must_use]
     pub fn new(recipe: &Recipe, sampler: Sampler, classes: usize, processor: &Processor) -> Self {
@@ -76,7 +76,7 @@ impl Supervised {
     }
 }
 
-impl Trainable for Supervised {
+impl<const D: usize> Trainable for Supervised<D> {
     fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
         let batch = self.sampler.batch(step, self.batch);
         let images = batch.tensor(&self.device);

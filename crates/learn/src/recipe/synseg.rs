@@ -20,17 +20,18 @@ use crate::fit::{Losses, RunFolder, State, Trainable};
 use crate::net::weights::Named;
 use crate::plan::Class;
 
-/// SynSeg-Net in training, or, by a recipe without segmentor, CycleGAN.
+/// SynSeg-Net in training, or, by a recipe without segmentor, CycleGAN; of slices (`D` = 4) or, beyond
+/// the papers, of volumes (`D` = 5).
 #[derive(Debug)]
-pub struct SynSeg {
-    learner: Learner,
+pub struct SynSeg<const D: usize = 4> {
+    learner: Learner<D>,
     source: Sampler,
     target: Sampler,
     batch: usize,
-    guard: Option<Guard>,
+    guard: Option<Guard<D>>,
 }
 
-impl SynSeg {
+impl<const D: usize> SynSeg<D> {
     /// Builds the nets from the recipe's seed.
     #[must_use]
     pub fn new(
@@ -53,7 +54,7 @@ impl SynSeg {
     }
 }
 
-impl Trainable for SynSeg {
+impl<const D: usize> Trainable for SynSeg<D> {
     fn step(&mut self, step: u64, rate: f32) -> Result<Losses> {
         let x = self.source.batch(step, self.batch);
         let y = self.target.batch(step, self.batch);

@@ -189,12 +189,17 @@ pub enum Dims {
     /// the first and last slice, that one is repeated.
     #[serde(rename = "2.5d")]
     TwoAndHalf {
-        /// Neighbours on each side: 2 · `context` + 1 slices in.
+        /// Neighbours on each side: 2 · `context` + 1 slices in; 1 where left out.
+        #[serde(default = "one")]
         context: usize,
     },
     /// Volumes.
     #[serde(rename = "3d")]
     Three,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Dims {

@@ -1,15 +1,17 @@
 //! Segmentation of whole volumes.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, activation};
+use burn::tensor::{Device, Tensor, activation};
 use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resample_image};
 use crossmod_volume::{Grid, Image, Labels, io};
 
 use super::files::each;
+use super::jobs;
+use super::stack::Stack;
 use super::volume::VolumePredictor;
-use super::{jobs, slicewise};
 use crate::batch::prepare;
 use crate::device::Processor;
 use crate::fit::RunFolder;
@@ -18,27 +20,34 @@ use crate::net::weights::fill;
 use crate::plan::{Class, Domain, Modality, Plan};
 use crate::recipe::{AnyRecipe, Recipe};
 use crate::segment::Postprocessing;
+use crate::segment::plan::Dims;
 use crate::{Error, Progress, Result};
 use crossmod_volume::rng::Rng;
 
 /// The segmentors of one run or several, ready for volumes of one modality.
 #[derive(Debug)]
 pub struct Predictor {
-    nets: Vec<Net>,
+    nets: Vec<Box<dyn Finds>>,
     classes: Vec<Class>,
     rules: Postprocessing,
 }
 
-#[derive(Debug)]
-enum Net {
-    Slices(Box<SlicePredictor>),
-    Volumes(Box<VolumePredictor>),
+/// A segmentor, ready for volumes of one modality.
+pub(super) trait Finds: Debug + Send + Sync {
+    /// The probabilities of the classes in one volume.
+    ///
+    /// # Errors
+    /// What resampling gives.
+    fn find(&self, image: Image) -> Result<Found>;
+
+    /// The classes it tells apart, in the order of its channels.
+    fn classes(&self) -> &[Class];
 }
 
-/// A segmentor of slices.
+/// A segmentor of slices (`D` = 4) or of blocks of them (`D` = 5).
 #[derive(Debug)]
-struct SlicePredictor {
-    segmentor: Segmentor,
+struct SlicePredictor<const D: usize> {
+    segmentor: Segmentor<D>,
     plan: Plan,
     modality: Modality,
     /// Image sides must be multiples of this.
@@ -64,31 +73,19 @@ impl Found {
     }
 }
 
-impl Net {
-    /// A run's segmentor, and the classes in the order of its channels.
-    fn load(
-        root: &Path,
-        domain: Option<Domain>,
-        processor: &Processor,
-    ) -> Result<(Self, Vec<Class>)> {
-        let recipe = AnyRecipe::of_run(&RunFolder::open(root)?)?;
-        Ok(if matches!(recipe, AnyRecipe::Shape(_)) {
-            let net = VolumePredictor::load(root, domain, processor)?;
-            let classes = net.classes().to_vec();
-            (Self::Volumes(Box::new(net)), classes)
-        } else {
-            let net = SlicePredictor::load(root, domain, processor)?;
-            let classes = net.plan.classes.clone();
-            (Self::Slices(Box::new(net)), classes)
-        })
+/// A run's segmentor.
+fn load(root: &Path, domain: Option<Domain>, processor: &Processor) -> Result<Box<dyn Finds>> {
+    let run = RunFolder::open(root)?;
+    if matches!(AnyRecipe::of_run(&run)?, AnyRecipe::Shape(_)) {
+        return Ok(Box::new(VolumePredictor::load(root, domain, processor)?));
     }
-
-    fn find(&self, image: Image) -> Result<Found> {
-        match self {
-            Self::Slices(net) => net.find(image),
-            Self::Volumes(net) => net.find(image),
+    let made = Recipe::of_run(&run)?;
+    Ok(match made.1.dims {
+        Dims::Three => Box::new(SlicePredictor::<5>::load(&run, made, domain, processor)?),
+        Dims::Two | Dims::TwoAndHalf { .. } => {
+            Box::new(SlicePredictor::<4>::load(&run, made, domain, processor)?)
         }
-    }
+    })
 }
 
 impl Predictor {
@@ -98,10 +95,10 @@ impl Predictor {
     /// # Errors
     /// [`Error::Run`] where the folder is no trained run or does not know the domain.
     pub fn load(root: &Path, domain: Option<Domain>, processor: &Processor) -> Result<Self> {
-        let (net, classes) = Net::load(root, domain, processor)?;
+        let net = load(root, domain, processor)?;
         Ok(Self {
+            classes: net.classes().to_vec(),
             nets: vec![net],
-            classes,
             rules: Postprocessing::of_run(&RunFolder::open(root)?)?,
         })
     }
@@ -117,14 +114,14 @@ impl Predictor {
         domain: Option<Domain>,
         processor: &Processor,
     ) -> Result<Self> {
-        let (net, classes) = Net::load(root, domain, processor)?;
+        let net = load(root, domain, processor)?;
         let values = |classes: &[Class]| classes.iter().map(|c| c.value).collect::<Vec<_>>();
-        if values(&classes) != values(&self.classes) {
+        if values(net.classes()) != values(&self.classes) {
             return Err(Error::run(
                 format!(
                     "expected a run of the labels {:?} as the first one, found {:?}",
                     values(&self.classes),
-                    values(&classes)
+                    values(net.classes())
                 ),
                 root,
             ));
@@ -186,10 +183,15 @@ impl Predictor {
     }
 }
 
-impl SlicePredictor {
-    fn load(root: &Path, domain: Option<Domain>, processor: &Processor) -> Result<Self> {
-        let run = RunFolder::open(root)?;
-        let (recipe, plan) = Recipe::of_run(&run)?;
+impl<const D: usize> SlicePredictor<D> {
+    /// That of a run of this recipe and plan.
+    fn load(
+        run: &RunFolder,
+        (recipe, plan): (Recipe, Plan),
+        domain: Option<Domain>,
+        processor: &Processor,
+    ) -> Result<Self> {
+        let root = run.root();
         if !recipe.kind.segments() {
             return Err(Error::run(
                 "expected a run with a segmentor, such as one of `synseg`; this recipe has \
@@ -223,15 +225,17 @@ impl SlicePredictor {
             device,
         })
     }
+}
 
+impl<const D: usize> Finds for SlicePredictor<D> {
     fn find(&self, image: Image) -> Result<Found> {
         let prepared = prepare(image, &self.modality, &self.plan)?;
         let working = prepared.image.grid().clone();
         let area = working.shape()[0] * working.shape()[1];
         let mut planes = vec![vec![0.0; working.len()]; self.plan.classes.len()];
-        let net = |x| activation::softmax(self.segmentor.forward(x), 1);
-        let stack = (self.multiple, self.plan.context);
-        slicewise::run(&prepared, stack, &self.device, net, |z, slice| {
+        let net = |x: Tensor<D>| activation::softmax(self.segmentor.forward(x), 1);
+        let plan = (&self.plan, self.multiple);
+        Stack::of(&prepared).run(plan, &self.device, net, |z, slice| {
             for (class, plane) in planes.iter_mut().zip(slice) {
                 class[z * area..(z + 1) * area].copy_from_slice(&plane);
             }
@@ -243,6 +247,10 @@ impl SlicePredictor {
             planes: planes.collect::<std::result::Result<_, _>>()?,
             upright: prepared.upright,
         })
+    }
+
+    fn classes(&self) -> &[Class] {
+        &self.plan.classes
     }
 }
 

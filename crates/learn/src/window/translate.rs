@@ -1,8 +1,9 @@
 //! Translation of whole volumes from one modality to the other.
 
+use std::fmt::Debug;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use crossmod_volume::Image;
 use crossmod_volume::dataset::{Case, stem_and_ending};
 use crossmod_volume::intensity::unstandardise;
@@ -11,9 +12,10 @@ use crossmod_volume::rng::Rng;
 use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resample_image};
 
 use super::files::each;
+use super::jobs;
+use super::stack::{MIN_SIDE, Stack};
 use super::volume::VolumeTranslator;
-use super::{jobs, slicewise};
-use crate::batch::{Slices, pad_to, prepare};
+use crate::batch::{Excerpt, Slices, pad_to, prepare, tensor};
 use crate::device::Processor;
 use crate::fit::RunFolder;
 use crate::net::weights::fill;
@@ -21,6 +23,7 @@ use crate::net::{Head, ResNet};
 use crate::plan::{Modality, Plan};
 use crate::recipe::structure::{Counts, LOST, Structure};
 use crate::recipe::{AnyRecipe, Kind, Recipe};
+use crate::segment::plan::Dims;
 use crate::{Error, Progress, Result, ops};
 
 /// Which way images are translated.
@@ -34,20 +37,28 @@ pub enum Direction {
 
 /// A translator of a run, ready for volumes of one modality.
 #[derive(Debug)]
-pub struct Translator(Net);
+pub struct Translator(Box<dyn Translates>);
 
-#[derive(Debug)]
-enum Net {
-    Slices(Box<SliceTranslator>),
-    Volumes(Box<VolumeTranslator>),
+/// A translator, whatever it is shown of a volume.
+pub(super) trait Translates: Debug + Send + Sync {
+    /// The name of the modality that images are translated to.
+    fn to(&self) -> &str;
+
+    /// See [`Translator::translate`].
+    fn translate(&self, image: Image) -> Result<Image>;
+
+    /// See [`Translator::lost_of`].
+    fn lost_of(&self, _: &Case) -> Result<Option<(String, f64)>> {
+        Ok(None)
+    }
 }
 
-/// A translator of slices.
+/// A translator of slices (`D` = 4) or of blocks of them (`D` = 5).
 #[derive(Debug)]
-pub(crate) struct SliceTranslator {
-    net: ResNet,
+pub(crate) struct SliceTranslator<const D: usize> {
+    net: ResNet<D>,
     /// The way back and what tells whether classes survived it, where the run has both.
-    check: Option<(ResNet, Structure)>,
+    check: Option<(ResNet<D>, Structure<D>)>,
     plan: Plan,
     from: Modality,
     to: Modality,
@@ -60,23 +71,23 @@ impl Translator {
     /// # Errors
     /// [`Error::Run`] where the run has none.
     pub fn load(root: &Path, direction: Direction, processor: &Processor) -> Result<Self> {
-        let recipe = AnyRecipe::of_run(&RunFolder::open(root)?)?;
-        Ok(Self(if matches!(recipe, AnyRecipe::Shape(_)) {
-            Net::Volumes(Box::new(VolumeTranslator::load(
-                root, direction, processor,
-            )?))
-        } else {
-            Net::Slices(Box::new(SliceTranslator::load(root, direction, processor)?))
+        let run = RunFolder::open(root)?;
+        if matches!(AnyRecipe::of_run(&run)?, AnyRecipe::Shape(_)) {
+            let net = VolumeTranslator::load(root, direction, processor)?;
+            return Ok(Self(Box::new(net)));
+        }
+        Ok(Self(match Recipe::of_run(&run)?.1.dims {
+            Dims::Three => Box::new(SliceTranslator::<5>::load(root, direction, processor)?),
+            Dims::Two | Dims::TwoAndHalf { .. } => {
+                Box::new(SliceTranslator::<4>::load(root, direction, processor)?)
+            }
         }))
     }
 
     /// The name of the modality that images are translated to.
     #[must_use]
     pub fn to(&self) -> &str {
-        match &self.0 {
-            Net::Slices(net) => &net.to.name,
-            Net::Volumes(net) => net.to(),
-        }
+        self.0.to()
     }
 
     /// Translates one volume; the result lies on its grid, in its orientation, on the scale of the
@@ -85,10 +96,7 @@ impl Translator {
     /// # Errors
     /// What orienting and resampling give.
     pub fn translate(&self, image: Image) -> Result<Image> {
-        match &self.0 {
-            Net::Slices(net) => net.translate(image),
-            Net::Volumes(net) => net.translate(image),
-        }
+        self.0.translate(image)
     }
 
     /// The class of a labelled case that is lost in translation, and how much of it is kept, where
@@ -97,10 +105,7 @@ impl Translator {
     /// # Errors
     /// What reading the case gives.
     pub(crate) fn lost_of(&self, case: &Case) -> Result<Option<(String, f64)>> {
-        match &self.0 {
-            Net::Slices(net) => net.lost_of(case),
-            Net::Volumes(_) => Ok(None),
-        }
+        self.0.lost_of(case)
     }
 
     /// Translates a file to another.
@@ -118,8 +123,8 @@ impl Translator {
     }
 }
 
-impl SliceTranslator {
-    /// Loads a run's translator of slices.
+impl<const D: usize> SliceTranslator<D> {
+    /// Loads a run's translator of slices or blocks, as its plan has them.
     ///
     /// # Errors
     /// [`Error::Run`] where the run has none.
@@ -186,106 +191,100 @@ impl SliceTranslator {
         })
     }
 
-    /// As [`Translator::translate`].
+    /// Translates the slices of a case, rows of `side` pixels in [-1, 1].
+    ///
+    /// # Panics
+    /// Where a slice has another size.
+    pub(crate) fn translate_slices(&self, slices: &[&[f32]], side: usize) -> Vec<Vec<f32>> {
+        self.through(&Stack::new(slices.to_vec(), [side; 2]))
+    }
+
+    /// The slices of a volume as the net makes them anew.
+    fn through(&self, slices: &Stack) -> Vec<Vec<f32>> {
+        let mut made = Vec::new();
+        let net = |x: Tensor<D>| self.net.forward(x);
+        let plan = (&self.plan, ResNet::MULTIPLE);
+        slices.run(plan, &self.device, net, |_, mut planes| {
+            made.push(planes.swap_remove(self.plan.context()));
+        });
+        made
+    }
+
+    /// Whether the classes of excerpts, counted together, survive translation there and back; where
+    /// the run cannot tell, they do.
+    pub(crate) fn keeps(&self, excerpts: &[Excerpt], side: usize) -> bool {
+        let Some([before, after]) = self.survey(excerpts, side) else {
+            return true;
+        };
+        before.worst(&after).is_none_or(|(_, share)| share >= LOST)
+    }
+
+    /// What is found in excerpts and in what comes back of them; none where the run cannot tell.
+    fn survey(&self, excerpts: &[Excerpt], side: usize) -> Option<[Counts; 2]> {
+        let (back, structure) = self.check.as_ref()?;
+        let counts = excerpts.iter().filter_map(|excerpt| {
+            let classes = excerpt.classes.as_ref()?;
+            let planes = &excerpt.planes;
+            let again = self.anew(back, &self.anew(&self.net, planes, side), side);
+            // Padded as in training, where sides are multiples of what its halvings divide by.
+            let padded = side.next_multiple_of(ResNet::MULTIPLE);
+            let classes = resized(classes, side, padded);
+            let depth = classes.len() / (padded * padded);
+            let counts = |planes: &[f32]| {
+                let planes = resized(planes, side, padded);
+                structure.counts(&planes, [depth, padded, padded], &classes)
+            };
+            Some([counts(planes), counts(&again)])
+        });
+        counts.reduce(|[a, b], [c, d]| [a.plus(&c), b.plus(&d)])
+    }
+
+    /// An excerpt as a net makes it anew.
+    fn anew(&self, net: &ResNet<D>, planes: &[f32], side: usize) -> Vec<f32> {
+        let padded = side.max(MIN_SIDE).next_multiple_of(ResNet::MULTIPLE);
+        let channels = self.plan.channels();
+        let depth = planes.len() / (channels * side * side);
+        let values = resized(planes, side, padded);
+        let shape = [depth, padded, padded];
+        let x = tensor::<D>(values, [1, channels], shape, &self.device);
+        resized(&ops::values(net.forward(x)), padded, side)
+    }
+}
+
+impl<const D: usize> Translates for SliceTranslator<D> {
+    fn to(&self) -> &str {
+        &self.to.name
+    }
+
     fn translate(&self, image: Image) -> Result<Image> {
         let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
         let prepared = prepare(image, &self.from, &self.plan)?;
-        let working = prepared.image.grid().clone();
-        let mut values = Vec::with_capacity(working.len());
-        let context = self.plan.context;
-        let net = |x| self.net.forward(x);
-        slicewise::run(
-            &prepared,
-            (ResNet::MULTIPLE, context),
-            &self.device,
-            net,
-            |_, planes| values.extend_from_slice(&planes[context]),
-        );
-        let image = Image::new(working, values)?;
+        let values = self.through(&Stack::of(&prepared)).concat();
+        let image = Image::new(prepared.image.grid().clone(), values)?;
         let upright = resample_image(&image, &prepared.upright, Interpolation::Linear, -1.0);
         let scaled = unstandardise(upright, self.to.typical_bounds);
         let (_, values) = reorient_image(&scaled, stored).into_parts();
         Ok(Image::new(grid, values)?)
     }
 
-    /// How the run's images are prepared.
-    pub(crate) fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// Translates a prepared slice, which stands in the middle of a stack of planes: rows of `side`
-    /// pixels in [-1, 1].
-    ///
-    /// # Panics
-    /// Where the stack has another size.
-    pub(crate) fn translate_slice(&self, stack: &[f32], side: usize) -> Vec<f32> {
-        let area = side * side;
-        let translated = self.through(&self.net, stack, side);
-        translated[self.plan.context * area..][..area].to_vec()
-    }
-
-    /// A stack as a net makes it anew.
-    fn through(&self, net: &ResNet, stack: &[f32], side: usize) -> Vec<f32> {
-        let padded = side
-            .max(slicewise::MIN_SIDE)
-            .next_multiple_of(ResNet::MULTIPLE);
-        let values = resized(stack, side, padded);
-        let x = TensorData::new(values, [1, self.plan.channels(), padded, padded]);
-        let y = ops::values(net.forward(Tensor::from_data(x, &self.device)));
-        resized(&y, padded, side)
-    }
-
-    /// Whether the classes of a stack's middle survive translation there and back; where the run cannot tell,
-    /// they do.
-    pub(crate) fn keeps(&self, stack: &[f32], side: usize, classes: &[u8]) -> bool {
-        let Some([before, after]) = self.survey(stack, side, classes) else {
-            return true;
-        };
-        before.worst(&after).is_none_or(|(_, share)| share >= LOST)
-    }
-
-    /// As [`SliceTranslator::keeps`], of all slices of a case together; says which class is lost
-    /// and how much of it is kept.
-    pub(crate) fn lost_of(&self, case: &Case) -> Result<Option<(String, f64)>> {
+    /// As [`SliceTranslator::keeps`], of all that a case shows; says which class is lost and how much
+    /// of it is kept.
+    fn lost_of(&self, case: &Case) -> Result<Option<(String, f64)>> {
         if self.check.is_none() {
             return Ok(None);
         }
         let slices = Slices::load(std::slice::from_ref(case), &self.from, &self.plan, true)?;
-        let mut sums: Option<[Counts; 2]> = None;
-        for i in 0..slices.len() {
-            let Some(classes) = slices.classes(i) else {
-                continue;
-            };
-            let counts = self.survey(&slices.stack(i), slices.side(), classes);
-            sums = match (sums, counts) {
-                (Some([a, b]), Some([c, d])) => Some([a.plus(&c), b.plus(&d)]),
-                (sums, counts) => sums.or(counts),
-            };
-        }
+        let excerpts: Vec<Excerpt> = (0..slices.len()).flat_map(|i| slices.excerpts(i)).collect();
+        let sums = self.survey(&excerpts, slices.side());
         let worst = sums.and_then(|[before, after]| before.worst(&after));
         let lost = worst.filter(|(_, share)| *share < LOST);
         Ok(lost.map(|(class, share)| (self.plan.classes[class].name.clone(), share)))
     }
-
-    /// What is found in a stack's middle and in what comes back of it.
-    fn survey(&self, stack: &[f32], side: usize, classes: &[u8]) -> Option<[Counts; 2]> {
-        let (back, structure) = self.check.as_ref()?;
-        let fake = self.through(&self.net, stack, side);
-        let again = self.through(back, &fake, side);
-        // Padded as in training, where sides are multiples of what its halvings divide by.
-        let padded = side.next_multiple_of(4);
-        let counts = |image: &[f32]| {
-            let image = resized(image, side, padded);
-            let classes = pad_to(classes, [side; 2], [padded; 2]);
-            structure.counts(&image, padded, &classes)
-        };
-        Some([counts(stack), counts(&again)])
-    }
 }
 
-/// Every plane of a stack extended or cropped from one side to another.
-fn resized(stack: &[f32], from: usize, to: usize) -> Vec<f32> {
-    let planes = stack.chunks_exact(from * from);
+/// Every plane extended or cropped from one side to another.
+fn resized<T: Copy>(planes: &[T], from: usize, to: usize) -> Vec<T> {
+    let planes = planes.chunks_exact(from * from);
     planes
         .flat_map(|plane| pad_to(plane, [from; 2], [to; 2]))
         .collect()
@@ -367,11 +366,12 @@ mod tests {
         };
         let plan = Plan {
             fit: Fit::Spacing,
-            context: 0,
             spacing_mm: 1.0,
             patch: SIDE,
             load: SIDE,
             reasons: Vec::new(),
+            dims: Dims::Two,
+            block: None,
             classes: vec![class(0), class(1)],
             source: Some(modality("CT")),
             target: Some(modality("MR")),
@@ -380,10 +380,11 @@ mod tests {
         run.write_toml("recipe.toml", &recipe)?;
         let device = Processor::cpu().inference();
         let mut rng = Rng::new(1, 0, 0);
-        let there = collect(&recipe.generator.init([1, 1], Head::Tanh, &mut rng, &device));
+        let there: ResNet = recipe.generator.init([1, 1], Head::Tanh, &mut rng, &device);
+        let there = collect(&there);
         let mut grey = there.clone();
         grey.iter_mut().for_each(|array| array.values.fill(0.0));
-        let mut learning = Learning::new([1, 2], 1, &Processor::cpu().training());
+        let mut learning = Learning::<4>::new([1, 2], 1, &Processor::cpu().training());
         (0..60).for_each(|_| {
             learning.learn(square);
         });
@@ -406,14 +407,19 @@ mod tests {
             classes: Some(pixels.map(|i| u8::from(inside(i))).collect()),
             len: 1,
             channels: 1,
-            patch: SIDE,
+            shape: [1, SIDE, SIDE],
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let run = run(folder.path(), &square)?;
         let classes = square.classes.clone().expect("labelled");
-        let load = |way| SliceTranslator::load(run.root(), way, &Processor::cpu());
-        let keeps =
-            |net: &SliceTranslator, classes: &[u8]| net.keeps(&square.images, SIDE, classes);
+        let load = |way| SliceTranslator::<4>::load(run.root(), way, &Processor::cpu());
+        let keeps = |net: &SliceTranslator<4>, classes: &[u8]| {
+            let excerpt = Excerpt {
+                planes: square.images.clone(),
+                classes: Some(classes.to_vec()),
+            };
+            net.keeps(&[excerpt], SIDE)
+        };
         let translator = load(Direction::SourceToTarget)?;
         assert!(!keeps(&translator, &classes));
         // Of background alone there is nothing to lose.

@@ -9,7 +9,8 @@ use crossmod_volume::rng::Rng;
 use crossmod_volume::space::{Interpolation, Orientation, reorient_image, resample_image};
 
 use super::Direction;
-use super::predict::Found;
+use super::predict::{Finds, Found};
+use super::translate::Translates;
 use crate::batch::{centred, depth_first, prepare_volume};
 use crate::device::Processor;
 use crate::fit::RunFolder;
@@ -106,18 +107,15 @@ impl VolumePredictor {
         let net = fill(net, &weights, &frame.device, &run.weights_path(name))?;
         Ok(Self { net, frame })
     }
+}
 
-    /// The probabilities of the classes in one volume.
-    ///
-    /// # Errors
-    /// What resampling gives.
-    pub(super) fn find(&self, image: Image) -> Result<Found> {
+impl Finds for VolumePredictor {
+    fn find(&self, image: Image) -> Result<Found> {
         let net = |x| activation::softmax(self.net.forward(x), 1);
         self.frame.run(image, 0.0, net)
     }
 
-    /// The classes it tells apart.
-    pub(super) fn classes(&self) -> &[Class] {
+    fn classes(&self) -> &[Class] {
         &self.frame.plan.classes
     }
 }
@@ -140,18 +138,14 @@ impl VolumeTranslator {
         let net = fill(net, &weights, &frame.device, &run.weights_path(name))?;
         Ok(Self { net, to, frame })
     }
+}
 
-    /// The name of the modality that images are translated to.
-    pub(super) fn to(&self) -> &str {
+impl Translates for VolumeTranslator {
+    fn to(&self) -> &str {
         &self.to.name
     }
 
-    /// Translates one volume; the result lies on its grid, in its orientation, on the scale of the
-    /// other modality.
-    ///
-    /// # Errors
-    /// What resampling gives.
-    pub(super) fn translate(&self, image: Image) -> Result<Image> {
+    fn translate(&self, image: Image) -> Result<Image> {
         let (grid, stored) = (image.grid().clone(), Orientation::of(image.grid()));
         let made = self.frame.run(image, -1.0, |x| self.net.forward(x))?;
         let way = Interpolation::Linear;

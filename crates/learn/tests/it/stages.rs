@@ -5,8 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use crossmod_learn::device::Processor;
-use crossmod_learn::fit::Budget;
-use crossmod_learn::recipe::{AnyRecipe, AnyRequest, Task, resume_any, run_that, start_any};
+use crossmod_learn::fit::{Budget, RunFolder};
+use crossmod_learn::recipe::{
+    AnyRecipe, AnyRequest, Recipe, Task, resume_any, run_that, start_any,
+};
 use crossmod_learn::segment::{Changes, predict_runs};
 use crossmod_learn::window::{Direction, Wanted, predict, translate};
 use crossmod_learn::{Error, Silent};
@@ -69,7 +71,7 @@ fn two_stages_stopped_anywhere_end_as_if_they_were_not() {
     study::write(folder.path());
     let mut values = tiny(&["translate", "segment"]);
     // In 2.5-D, which the second stage takes from the first one's plan.
-    values.push("stage.translate.recipe.plan.context=1".to_owned());
+    values.push("stage.translate.recipe.plan.dims.kind=2.5d".to_owned());
     let of = |out| request(folder.path(), "two-stage", out, 8, &words(&values));
     start_any(&of("whole"), &mut Silent).expect("trained");
     let (whole, cut) = (folder.path().join("whole"), folder.path().join("cut"));
@@ -128,6 +130,26 @@ fn two_stages_stopped_anywhere_end_as_if_they_were_not() {
             .to_string()
             .contains("translate")
     );
+}
+
+/// Volumes are translated whole, and the second stage learns on blocks of them.
+#[test]
+fn two_stages_of_volumes_follow_each_other() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    study::write(folder.path());
+    let mut values = tiny(&["translate", "segment"]);
+    values.push("stage.translate.recipe.plan.dims.kind=3d".to_owned());
+    let of = |out| request(folder.path(), "two-stage", out, 4, &words(&values));
+    start_any(&of("run"), &mut Silent).expect("trained");
+    let run = folder.path().join("run/segment");
+    let (_, plan) = Recipe::of_run(&RunFolder::open(&run).expect("a run")).expect("read");
+    // 144 mm in 24 slices, the fewest there may be.
+    let block = plan.block.expect("blocks");
+    assert_eq!((block.slices, block.spacing_mm), (24, 6.0));
+    let input = folder.path().join("mr/imagesTs");
+    let out = folder.path().join("out");
+    let found = predict(&[run], &input, &out, None, &Processor::cpu(), &mut Silent);
+    assert_eq!(found.expect("segmented"), 1);
 }
 
 /// The second stage sees what the first translates, three slices at a time.

@@ -38,14 +38,20 @@ fn training_and_inference_prepare_alike() {
     for z in 0..nz {
         let from = [nx, ny];
         let seen = pad_to(prepared.image.slice_z(z), from, [slices.side(); 2]);
-        assert_eq!(slices.stack(z), seen);
+        assert_eq!(slices.planes(z, 0).concat(), seen);
     }
 }
 
 #[test]
 fn results_lie_on_the_inputs_grid_whatever_its_orientation() {
+    for dims in ["2.5d", "3d"] {
+        lie_on_the_inputs_grid(dims);
+    }
+}
+
+fn lie_on_the_inputs_grid(dims: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let run = trained(folder.path(), &["plan.context=1"]);
+    let run = trained(folder.path(), &[&format!("plan.dims.kind={dims}")]);
     let predictor = Predictor::load(&run, None, &Processor::cpu()).expect("a predictor");
     let translator =
         Translator::load(&run, Direction::TargetToSource, &Processor::cpu()).expect("a translator");
@@ -70,12 +76,17 @@ fn results_lie_on_the_inputs_grid_whatever_its_orientation() {
     assert_eq!(found.data(), translated.data());
 }
 
-/// A net of stacks makes a slice of its neighbours as well, a net of slices of itself alone.
+/// A net of stacks makes a slice of its neighbours as well, a net of slices of itself alone, a net of
+/// volumes of all slices.
 #[test]
 fn neighbours_are_seen_where_they_are_asked_for() {
-    for context in [0, 1] {
+    let cases = [
+        ("2d", [false, false, false, true]),
+        ("2.5d", [false, false, true, true]),
+    ];
+    for (dims, expected) in cases.into_iter().chain([("3d", [true; 4])]) {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let run = trained(folder.path(), &[&format!("plan.context={context}")]);
+        let run = trained(folder.path(), &[&format!("plan.dims.kind={dims}")]);
         let way = Direction::SourceToTarget;
         let translator = Translator::load(&run, way, &Processor::cpu()).expect("a translator");
         let dataset = Dataset::open(&folder.path().join("ct")).expect("a dataset");
@@ -88,8 +99,7 @@ fn neighbours_are_seen_where_they_are_asked_for() {
         }
         let [a, b] = [image, other].map(|i| translator.translate(i).expect("translated"));
         let differs = |z: usize| a.slice_z(z) != b.slice_z(z);
-        let expected = [false, false, context == 1, true];
-        assert_eq!([0, 1, 2, 3].map(differs), expected, "{context}");
+        assert_eq!([0, 1, 2, 3].map(differs), expected, "{dims}");
     }
 }
 

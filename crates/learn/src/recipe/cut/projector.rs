@@ -30,12 +30,18 @@ impl Projector {
     /// What some places of a tap are compared by, at length 1.
     ///
     /// # Shapes
-    /// `[n, c, h, w]` and places of h × w to `[n, features, places]`.
-    pub(super) fn forward(&self, tap: usize, maps: Tensor<4>, places: &[i32]) -> Tensor<3> {
-        let [n, c, h, w] = maps.dims();
+    /// `[n, c, (d,) h, w]` and places of (d ×) h × w to `[n, features, places]`.
+    pub(super) fn forward<const D: usize>(
+        &self,
+        tap: usize,
+        maps: Tensor<D>,
+        places: &[i32],
+    ) -> Tensor<3> {
+        let [n, c] = [maps.dims()[0], maps.dims()[1]];
+        let size = maps.dims()[2..].iter().product::<usize>();
         let device = maps.device();
         let chosen = Tensor::<1, Int>::from_data(TensorData::from(places), &device);
-        let some: Tensor<3> = maps.reshape([n, c, h * w]).select(2, chosen);
+        let some: Tensor<3> = maps.reshape([n, c, size]).select(2, chosen);
         // A place a pixel, so that the perceptron is two pointwise convolutions.
         let x = some.reshape([n, c, 1, places.len()]);
         let x = ops::pointwise(self.first[tap].forward(x), Pointwise::LeakyRelu(0.0));

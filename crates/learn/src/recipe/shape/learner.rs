@@ -95,7 +95,7 @@ impl Learner {
             to_source: recipe.generator.init(&mut rng("to_source"), &device),
         };
         let judge = |name| {
-            let net = recipe.discriminator.init_volumes(&mut rng(name), &device);
+            let net = recipe.discriminator.init(1, &mut rng(name), &device);
             Judge::new(net, &recipe.optimizer, recipe.pool)
         };
         let pupil = |name| {

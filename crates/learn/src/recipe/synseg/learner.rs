@@ -21,19 +21,19 @@ use crate::{Result, ops};
 
 /// The nets that one optimiser moves: both translators and the segmentor, where there is one.
 #[derive(Module, Debug)]
-struct Makers {
-    to_target: ResNet,
-    to_source: ResNet,
-    segmentor: Option<Segmentor>,
+struct Makers<const D: usize> {
+    to_target: ResNet<D>,
+    to_source: ResNet<D>,
+    segmentor: Option<Segmentor<D>>,
 }
 
 /// All of SynSeg-Net but its data.
 #[derive(Debug)]
-pub(crate) struct Learner {
-    makers: Makers,
+pub(crate) struct Learner<const D: usize = 4> {
+    makers: Makers<D>,
     adam: Adam,
-    judge_target: Judge<4>,
-    judge_source: Judge<4>,
+    judge_target: Judge<D>,
+    judge_source: Judge<D>,
     criterion: SegmentationCriterion,
     loss: LossConfig,
     seed: u64,
@@ -50,15 +50,15 @@ enum Way {
 }
 
 /// What a forward pass round one cycle gives: its translations and the makers' loss on them.
-struct Cycle {
-    fake: Tensor<4>,
+struct Cycle<const D: usize> {
+    fake: Tensor<D>,
     total: Tensor<1>,
     losses: Losses,
 }
 
 /// A [`Cycle`] after its backward pass.
-struct Lesson {
-    fake: Tensor<4>,
+struct Lesson<const D: usize> {
+    fake: Tensor<D>,
     grads: NetGradients,
     losses: Losses,
 }
@@ -85,7 +85,7 @@ impl Way {
     }
 }
 
-impl Learner {
+impl<const D: usize> Learner<D> {
     /// Builds the nets of stacks of so many slices, and so many classes, from the recipe's seed.
     pub(crate) fn new(
         recipe: &Recipe,
@@ -128,10 +128,10 @@ impl Learner {
     fn cycle(
         &self,
         way: Way,
-        makers: &Makers,
+        makers: &Makers<D>,
         [x, y]: [&Batch; 2],
-        structure: Option<&Structure>,
-    ) -> Cycle {
+        structure: Option<&Structure<D>>,
+    ) -> Cycle<D> {
         let Makers {
             to_target,
             to_source,
@@ -151,7 +151,7 @@ impl Learner {
         // Frozen, so that no gradient to its weights is computed only to be thrown away.
         let judge = judge.net.clone().no_grad();
 
-        let real = start.tensor(&self.device);
+        let real = start.tensor::<D>(&self.device);
         let fake = there.forward(real.clone());
         let gan = least_squares(judge.forward(fake.clone()), 1.0);
         let l = &self.loss;
@@ -177,7 +177,7 @@ impl Learner {
             total = total + segmentation * l.lambda_segmentation;
         }
         if l.lambda_identity > 0.0 {
-            let real = other.tensor(&self.device);
+            let real = other.tensor::<D>(&self.device);
             let identity = Difference::L1.of(there.forward(real.clone()), real);
             losses.push((identity_name, scalar(&identity)));
             total = total + identity * (l.lambda_identity * l.lambda_cycle);
@@ -190,7 +190,12 @@ impl Learner {
     }
 
     /// One cycle forward and backward, on a tape of its own.
-    fn lesson(&self, way: Way, batches: [&Batch; 2], structure: Option<&Structure>) -> Lesson {
+    fn lesson(
+        &self,
+        way: Way,
+        batches: [&Batch; 2],
+        structure: Option<&Structure<D>>,
+    ) -> Lesson<D> {
         let makers = leaves(&self.makers);
         let Cycle {
             fake,
@@ -212,7 +217,7 @@ impl Learner {
     pub(crate) fn step(
         &mut self,
         [x, y]: [&Batch; 2],
-        structure: Option<&Structure>,
+        structure: Option<&Structure<D>>,
         step: u64,
         rate: f32,
     ) -> Losses {
@@ -250,22 +255,22 @@ impl Learner {
     }
 
     /// The translator to the target.
-    pub(crate) fn to_target(&self) -> &ResNet {
+    pub(crate) fn to_target(&self) -> &ResNet<D> {
         &self.makers.to_target
     }
 
     /// The translator to the source.
-    pub(crate) fn to_source(&self) -> &ResNet {
+    pub(crate) fn to_source(&self) -> &ResNet<D> {
         &self.makers.to_source
     }
 
     /// The segmentor of images of the target, where there is one.
-    pub(crate) fn segmentor(&self) -> Option<&Segmentor> {
+    pub(crate) fn segmentor(&self) -> Option<&Segmentor<D>> {
         self.makers.segmentor.as_ref()
     }
 
     /// The discriminators of the target and of the source.
-    pub(crate) fn judges(&self) -> [&PatchGan; 2] {
+    pub(crate) fn judges(&self) -> [&PatchGan<D>; 2] {
         [&self.judge_target.net, &self.judge_source.net]
     }
 
@@ -351,12 +356,12 @@ mod tests {
         tiny_of(Kind::Synseg, loss)
     }
 
-    fn tiny_of(kind: Kind, loss: LossConfig) -> (Learner, Batch, Batch) {
+    fn tiny_recipe(kind: Kind, loss: LossConfig) -> Recipe {
         let net = ResNetConfig {
             width: 2,
             blocks: 1,
         };
-        let recipe = Recipe {
+        Recipe {
             kind,
             batch: 2,
             loss,
@@ -367,7 +372,11 @@ mod tests {
                 ..SegmentorConfig::default()
             },
             ..Recipe::default()
-        };
+        }
+    }
+
+    fn tiny_of(kind: Kind, loss: LossConfig) -> (Learner, Batch, Batch) {
+        let recipe = tiny_recipe(kind, loss);
         let batch = |labelled: bool, name| {
             let mut rng = Rng::new(5, case_id(name), 0);
             let n = 2 * 32 * 32;
@@ -376,7 +385,7 @@ mod tests {
                 classes: labelled.then(|| (0..n).map(|_| rng.below(CLASSES) as u8).collect()),
                 len: 2,
                 channels: 1,
-                patch: 32,
+                shape: [1, 32, 32],
             }
         };
         let learner = Learner::new(&recipe, [1, CLASSES], &Processor::cpu());
@@ -464,14 +473,14 @@ mod tests {
             ..LossConfig::default()
         });
         // Classes that are easily told, of which a way back to grey leaves nothing.
-        let area = x.patch * x.patch;
+        let area = x.area();
         let class = |i: usize| u8::from(i % area < area / 4);
         let n = 2 * area;
         x.images = (0..n)
             .map(|i| if class(i) == 1 { 0.9 } else { -0.9 })
             .collect();
         x.classes = Some((0..n).map(class).collect());
-        let mut learning = Learning::new([1, CLASSES], 1, &model.device);
+        let mut learning = Learning::<4>::new([1, CLASSES], 1, &model.device);
         (0..60).for_each(|_| {
             learning.learn(&x);
         });
@@ -546,17 +555,17 @@ mod tests {
         let (model, x, _) = tiny(LossConfig::default());
         let values = |t: Tensor<4>| t.into_data().try_into_vec::<f32>().expect("f32");
         let fake = model.makers.to_target.forward(x.tensor(&model.device));
-        let segmentor = |makers: &Makers| makers.segmentor.clone().expect("a segmentor");
+        let segmentor = |makers: &Makers<4>| makers.segmentor.clone().expect("a segmentor");
         let logits = values(segmentor(&model.makers).forward(fake.clone()));
         let fake = values(fake);
         let device = crate::device::cpu();
         let weights = collect(&model.makers);
         let other = tiny(LossConfig::default()).0.makers;
         let makers = fill(other, &weights, &device, "memory".as_ref()).expect("the same nets");
-        let area = x.patch * x.patch;
+        let area = x.area();
         for i in 0..x.len {
             let image = x.images[i * area..(i + 1) * area].to_vec();
-            let image = burn::tensor::TensorData::new(image, [1, 1, x.patch, x.patch]);
+            let image = burn::tensor::TensorData::new(image, [1, 1, x.shape[1], x.shape[2]]);
             let alone = makers.to_target.forward(Tensor::from_data(image, &device));
             let segmented = values(segmentor(&makers).forward(alone.clone()));
             assert_eq!(values(alone), fake[i * area..(i + 1) * area]);
@@ -567,12 +576,42 @@ mod tests {
         }
     }
 
+    /// Of volumes every net learns by the same losses: their gradients reach what those of slices do.
+    #[test]
+    fn volumes_are_learnt_alike() {
+        let (slices, x, y) = tiny(LossConfig::default());
+        let recipe = tiny_recipe(Kind::Synseg, LossConfig::default());
+        let mut volumes = Learner::<5>::new(&recipe, [1, CLASSES], &Processor::cpu());
+        // Both patches twelve times are 24 slices.
+        let deep = |batch: &Batch| Batch {
+            images: batch.images.repeat(12),
+            classes: batch.classes.as_ref().map(|classes| classes.repeat(12)),
+            len: 1,
+            shape: [24, 32, 32],
+            ..batch.clone()
+        };
+        let names = |losses: &Losses| losses.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+        let expected = slices.cycle(Way::ThroughTarget, &slices.makers, [&x, &y], None);
+        let (x, y) = (deep(&x), deep(&y));
+        let cycle = volumes.cycle(Way::ThroughTarget, &volumes.makers, [&x, &y], None);
+        assert_eq!(names(&cycle.losses), names(&expected.losses));
+        assert_eq!(cycle.fake.dims(), [1, 1, 24, 32, 32]);
+        let grads = cycle.total.backward();
+        assert!(reach(&volumes.makers.segmentor, &grads).is_some_and(|g| g > 0.0));
+        assert!(reach(&volumes.makers.to_target, &grads).is_some_and(|g| g > 0.0));
+        assert!(reach(&volumes.makers.to_source, &grads).is_some_and(|g| g > 0.0));
+        let before = collect(&volumes.judge_target.net);
+        let losses = volumes.step([&x, &y], None, 0, 2e-4);
+        assert!(losses.iter().all(|(_, value)| value.is_finite()));
+        assert_ne!(collect(&volumes.judge_target.net), before);
+    }
+
     /// CycleGAN's order: the discriminators see the translations that the makers' own update was
     /// computed from, made before that update.
     #[test]
     fn discriminators_are_shown_the_translations_of_the_same_forward_pass() {
         let (mut model, x, y) = tiny(LossConfig::default());
-        let fake = |model: &Learner| {
+        let fake = |model: &Learner<4>| {
             let cycle = model.cycle(Way::ThroughTarget, &model.makers, [&x, &y], None);
             ops::values(cycle.fake)
         };
