@@ -98,8 +98,8 @@ impl Slices {
     }
 
     /// The same as blocks of `slices` of one case that all of them are.
-    #[must_use]
-    pub fn in_blocks(self, slices: usize) -> Self {
+    #[cfg(test)]
+    pub(crate) fn in_blocks(self, slices: usize) -> Self {
         let last = self.images.len().saturating_sub(1);
         Self {
             block: Some(slices),
@@ -110,7 +110,7 @@ impl Slices {
     }
 
     /// Leaves out what is not to be kept, by its samples: the one of a slice, or blocks that together
-    /// show the whole of a case. As neighbours of others slices stay.
+    /// show the whole of a case. What is left out stays its neighbours' neighbour.
     pub fn keep(&mut self, mut keeps: impl FnMut(&[Excerpt]) -> bool) {
         let kept: Vec<usize> = (0..self.len())
             .filter(|&i| keeps(&self.excerpts(i)))

@@ -176,6 +176,14 @@ impl Readable for Recipe {
             let expected = format!("{} to {}", range.start(), range.end());
             return wrong(key, &expected, found.to_string());
         }
+        if !self.kind.segments() && !self.postprocess.is_none() {
+            let found = "rules".into();
+            return wrong(
+                "postprocess",
+                "empty, as this recipe segments nothing",
+                found,
+            );
+        }
         if self.kind == Kind::Translated && self.translate.is_none() {
             return wrong("translate", "the run that translates", "none".into());
         }
@@ -415,6 +423,9 @@ mod tests {
         assert!(said("batch").contains("key=value"));
         assert!(said("batch=many").contains("batch"));
         assert!(said("batch=0").contains("at least 1"));
+        let stated = ["postprocess.keep_largest=[\"*\"]".to_owned()];
+        let said = Recipe::load("cyclegan", &stated).expect_err("refused");
+        assert!(said.to_string().contains("segments nothing"), "{said}");
         let said = Recipe::load("synsge", &[])
             .expect_err("refused")
             .to_string();

@@ -101,6 +101,14 @@ impl Data {
     ) -> Result<Self> {
         let (mut dataset, mut cases) = labelled(source)?;
         let used = Used::of("source", &dataset, &cases);
+        // Before any case is left out, so that folds are the same whatever a translator loses.
+        let held_out = match recipe.fold {
+            Fold::All(_) => Vec::new(),
+            Fold::Number(fold) => {
+                let mut splits = folds(&cases, recipe.folds, recipe.seed)?;
+                splits.swap_remove(fold).validation
+            }
+        };
         if let Some(run) = &recipe.translate {
             let other = Translator::load(run, Direction::SourceToTarget, place.processor)?;
             cases = translated(&cases, &other, "source", place, progress)?;
@@ -108,15 +116,18 @@ impl Data {
             // Intensities are prepared as those of the modality they now are of.
             dataset.channels = vec![other.to().to_owned()];
         }
-        let (training, validation) = match recipe.fold {
-            Fold::All(_) => (cases, Vec::new()),
-            Fold::Number(fold) => {
-                let splits = folds(&cases, recipe.folds, recipe.seed)?;
-                let inside = |case: &Case| splits[fold].validation.contains(&case.id);
-                let (validation, training) = cases.into_iter().partition(inside);
-                (training, validation)
-            }
-        };
+        let inside = |case: &Case| held_out.contains(&case.id);
+        let (validation, training): (Vec<Case>, _) = cases.into_iter().partition(inside);
+        let to_stop_by = recipe.stop.patience == 0 || !validation.is_empty();
+        if training.is_empty() || !to_stop_by {
+            let message = format!(
+                "expected cases to train on and cases to validate on, found {} and {} whose classes \
+                 survive translation; train the translator longer, or set fold=all",
+                training.len(),
+                validation.len()
+            );
+            return Err(Error::data(message, source));
+        }
         Ok(Self {
             dataset,
             training,
